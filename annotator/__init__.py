@@ -1,0 +1,1 @@
+"""Age and gender labels for person photos: pre-labelled by models, settled by people."""

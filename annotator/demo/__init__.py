@@ -1,0 +1,1 @@
+"""Drawn figures, and the tiny models that know nothing else."""

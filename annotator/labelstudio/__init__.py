@@ -1,0 +1,1 @@
+"""What Label Studio speaks: labeling configurations, tasks, predictions."""

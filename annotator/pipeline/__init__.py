@@ -1,0 +1,1 @@
+"""The corridor: joins the rooms to the store."""

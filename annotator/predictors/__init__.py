@@ -1,0 +1,1 @@
+"""How old they look, and which gender is perceived."""

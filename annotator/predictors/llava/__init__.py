@@ -1,0 +1,1 @@
+"""LLaVA and ShareGPT4V: age and gender by asking a multimodal LLM."""

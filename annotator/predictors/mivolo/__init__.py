@@ -1,0 +1,1 @@
+"""MiVOLO: age and gender from face and body crops."""

@@ -1,0 +1,121 @@
+"""One ``Settings`` object: annotator.toml, overridden by ``ANNOTATOR_*`` variables, overridden by flags."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from annotator.errors import ConfigurationError, ProjectNotFound
+
+CONFIG_NAME = "annotator.toml"
+
+
+def default_models_dir() -> Path:
+    """Where pulled weights go when nothing else is said: ``$XDG_CACHE_HOME/annotator/models``."""
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(cache) / "annotator" / "models"
+
+
+class Settings(BaseSettings):
+    """All settings of one project; every field can be set as ``ANNOTATOR_<FIELD>`` in the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="ANNOTATOR_", extra="forbid", validate_default=True)
+
+    root: Path = Field(default=Path("."), description="the project's folder; relative paths start here")
+    database_url: str = Field(default="sqlite:///annotator.db", description="SQLAlchemy URL of the database")
+    profile: str = Field(default="demo", description="a named set of detector and predictors")
+    detector: str | None = Field(default=None, description="detector by name, instead of the profile's")
+    predictors: list[str] | None = Field(default=None, description="predictors by name, instead of the profile's")
+    models_dir: Path = Field(default_factory=default_models_dir, description="where pulled weights lie")
+    data_dir: Path = Field(default=Path("annotator-data"), description="where converted images and crops are written")
+    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
+    seed: int = Field(default=0, description="seed of every random choice")
+
+    max_image_bytes: int = Field(default=100_000_000, gt=0, description="larger files are refused")
+    max_image_pixels: int = Field(default=50_000_000, gt=0, description="larger images are refused")
+    batch_images: int = Field(default=32, gt=0, description="images that are in memory at a time")
+
+    review_rate: float = Field(default=0.2, ge=0, le=1, description="share of people that goes to review")
+    audit_rate: float = Field(default=0.02, ge=0, le=1, description="random share of the unflagged that goes to review")
+    target_error: float | None = Field(default=None, gt=0, description="review everyone expected to err more, in years")
+
+    settle_min_votes: int = Field(default=3, ge=1, description="votes before a person can be settled")
+    settle_max_votes: int = Field(default=10, ge=1, description="votes after which an expert is asked")
+    settle_age_sd: float = Field(default=2.5, gt=0, description="posterior sd in years at which an age is settled")
+    settle_gender_probability: float = Field(default=0.95, gt=0.5, le=1, description="probability that settles a gender")
+
+    backend_user: str | None = Field(default=None, description="basic-auth user of the ML backend")
+    backend_password: SecretStr | None = Field(default=None, description="basic-auth password of the ML backend")
+    label_studio_url: str | None = Field(default=None, description="address of Label Studio")
+    label_studio_api_key: SecretStr | None = Field(default=None, description="legacy or personal access token")
+    allow_hosts: list[str] = Field(default_factory=list, description="private hosts that images may be fetched from")
+    local_files_root: Path | None = Field(default=None, description="Label Studio's LOCAL_FILES_DOCUMENT_ROOT")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags first, then the environment, then annotator.toml (its path travels in ``root``)."""
+        root = Path(init_settings.init_kwargs.get("root", "."))  # type: ignore[attr-defined]
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, root / CONFIG_NAME)
+
+    def path(self, relative: Path | str) -> Path:
+        """A path as the project sees it: relative ones start at ``root``."""
+        return self.root / relative
+
+    @property
+    def resolved_database_url(self) -> str:
+        """``database_url`` with a relative SQLite path made absolute from ``root``."""
+        prefix = "sqlite:///"
+        if not self.database_url.startswith(prefix) or ":memory:" in self.database_url:
+            return self.database_url
+        return prefix + str((self.root / self.database_url[len(prefix) :]).resolve())
+
+
+def find_project(start: Path | None = None) -> Path:
+    """The folder that holds annotator.toml: ``start``, a parent of it, or its only child that has one.
+
+    The last rule lets ``annotator init x && annotator ingest ...`` work without a ``cd`` in between.
+
+    Raises:
+        ProjectNotFound: there is none.
+        ConfigurationError: several child folders have one.
+    """
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / CONFIG_NAME).is_file():
+            return folder
+    children = sorted(path.parent for path in here.glob(f"*/{CONFIG_NAME}"))
+    if len(children) == 1:
+        return children[0]
+    if children:
+        names = ", ".join(child.name for child in children)
+        raise ConfigurationError(f"several projects here ({names}); name one with --project")
+    raise ProjectNotFound
+
+
+def load_settings(root: Path, **overrides: Any) -> Settings:
+    """The settings of the project in ``root``; ``overrides`` are flags, ``None`` values mean "not given".
+
+    Raises:
+        ConfigurationError: a value is wrong, or annotator.toml is not TOML; names the setting.
+    """
+    given = {key: value for key, value in overrides.items() if value is not None}
+    try:
+        return Settings(root=root, **given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"]) or "settings"
+        raise ConfigurationError(f"setting '{name}' in {CONFIG_NAME} or ANNOTATOR_*: {first['msg']}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{root / CONFIG_NAME} is not valid TOML: {error}") from error

@@ -1,0 +1,1 @@
+"""Tables and sessions; the only part that knows SQLAlchemy."""

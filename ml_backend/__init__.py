@@ -1,0 +1,1 @@
+"""The HTTP door: what Label Studio calls an ML backend."""
