@@ -26,7 +26,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="ANNOTATOR_", extra="forbid", validate_default=True)
 
-    root: Path = Field(default=Path("."), description="the project's folder; relative paths start here")
+    root: Path = Field(default=Path(), description="the project's folder; relative paths start here")
     database_url: str = Field(default="sqlite:///annotator.db", description="SQLAlchemy URL of the database")
     profile: str = Field(default="demo", description="a named set of detector and predictors")
     detector: str | None = Field(default=None, description="detector by name, instead of the profile's")
@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     settle_min_votes: int = Field(default=3, ge=1, description="votes before a person can be settled")
     settle_max_votes: int = Field(default=10, ge=1, description="votes after which an expert is asked")
     settle_age_sd: float = Field(default=2.5, gt=0, description="posterior sd in years at which an age is settled")
-    settle_gender_probability: float = Field(default=0.95, gt=0.5, le=1, description="probability that settles a gender")
+    settle_gender_probability: float = Field(default=0.95, gt=0.5, le=1, description="P(gender) that settles it")
 
     backend_user: str | None = Field(default=None, description="basic-auth user of the ML backend")
     backend_password: SecretStr | None = Field(default=None, description="basic-auth password of the ML backend")
