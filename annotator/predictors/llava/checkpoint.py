@@ -1,0 +1,209 @@
+"""LLaVA checkpoints on disk: strict loading, and saving in the names that llava-hf checkpoints have.
+
+transformers 5 has its own names in memory and writes them when a model was built in memory; older transformers, vLLM
+and SGLang then load such a folder with a random vision tower and only a warning. So everything here writes the names
+of the published ``llava-hf`` checkpoints, which all of them read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from annotator.errors import WeightsInvalid, WeightsMissing
+from annotator.predictors.llava.preprocess import CLIP_MEAN, CLIP_STD
+
+_DISK_PREFIXES = (
+    ("model.vision_tower.vision_model.", "vision_tower.vision_model."),
+    ("model.vision_tower.", "vision_tower.vision_model."),
+    ("model.multi_modal_projector.", "multi_modal_projector."),
+    ("model.language_model.", "language_model.model."),
+    ("lm_head.", "language_model.lm_head."),
+)
+
+CHAT_TEMPLATE = (
+    "{{ bos_token }}A chat between a curious user and an artificial intelligence assistant. The assistant gives "
+    "helpful, detailed, and polite answers to the user's questions. {% for message in messages %}"
+    "{% if message['role'] == 'user' %}USER: "
+    "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
+    "{% for part in message['content'] if part['type'] == 'image' %}<image>\n{% endfor %}"
+    "{% for part in message['content'] if part['type'] == 'text' %}{{ part['text'] }}{% endfor %}{% endif %} "
+    "{% elif message['role'] == 'assistant' %}ASSISTANT: "
+    "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
+    "{% for part in message['content'] if part['type'] == 'text' %}{{ part['text'] }}{% endfor %}{% endif %}"
+    "{{ eos_token }}{% endif %}{% endfor %}{% if add_generation_prompt %}ASSISTANT:{% endif %}"
+)
+"""``vicuna_v1`` as a chat template, with the BOS, system text and EOS that llava-hf's own one lacks."""
+
+
+def disk_name(name: str) -> str:
+    """The llava-hf on-disk name of a parameter as transformers 5 names it in memory.
+
+    >>> disk_name("model.vision_tower.pre_layrnorm.bias")
+    'vision_tower.vision_model.pre_layrnorm.bias'
+    """
+    for memory, disk in _DISK_PREFIXES:
+        if name.startswith(memory):
+            return disk + name[len(memory) :]
+    raise WeightsInvalid(f"'{name}' is no parameter of a LLaVA model")
+
+
+def save_llava(model: Any, tokenizer: Any, folder: Path | str, dtype: torch.dtype | None = None) -> None:
+    """Write a ``LlavaForConditionalGeneration`` and its tokenizer as a folder that :func:`load_llava` reads.
+
+    ``dtype`` is the precision of the tensors on disk, by default the one they have. Layout: config.json,
+    generation_config.json, model.safetensors (or shards with their index), tokenizer files, preprocessor_config.json,
+    processor_config.json, chat_template.jinja.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    tied = bool(model.config.tie_word_embeddings)
+    named = ((disk_name(name), tensor) for name, tensor in model.state_dict().items())
+    kept = ((name, tensor) for name, tensor in named if not (tied and name == "language_model.lm_head.weight"))
+    write_shards(((name, tensor.to(dtype or tensor.dtype)) for name, tensor in kept), folder)
+    model.config.architectures = ["LlavaForConditionalGeneration"]
+    model.config.save_pretrained(folder)
+    model.generation_config.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    write_processor_files(folder, model.config)
+
+
+def write_processor_files(folder: Path, config: Any) -> None:
+    """Image processor, processor and chat template: pad to square, and a prompt that begins with BOS."""
+    vision = config.vision_config
+    side = {"height": vision.image_size, "width": vision.image_size}
+    image = {
+        "image_processor_type": "LlavaImageProcessor",
+        "do_pad": True,
+        "do_resize": True,
+        "size": {"shortest_edge": vision.image_size},
+        "resample": 3,
+        "do_center_crop": True,
+        "crop_size": side,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(CLIP_MEAN),
+        "image_std": list(CLIP_STD),
+        "do_convert_rgb": True,
+    }
+    processor = {
+        "processor_class": "LlavaProcessor",
+        "patch_size": vision.patch_size,
+        "vision_feature_select_strategy": config.vision_feature_select_strategy,
+        "num_additional_image_tokens": 1,
+        "image_token": "<image>",
+    }
+    _write_json(folder / "preprocessor_config.json", {**image, "processor_class": "LlavaProcessor"})
+    _write_json(folder / "processor_config.json", processor)
+    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def write_shards(tensors: Iterable[tuple[str, torch.Tensor]], folder: Path, shard_bytes: int = 4_000_000_000) -> None:
+    """Write tensors as they come, at most ``shard_bytes`` of them in memory, with the index that transformers reads.
+
+    One shard is ``model.safetensors``; several are ``model-00001-of-0000N.safetensors`` and an index.
+    """
+    shards: list[Path] = []
+    places: dict[str, int] = {}
+    total = 0
+    for number, shard in enumerate(_fill(tensors, shard_bytes)):
+        path = folder / f"shard-{number:05d}.safetensors.part"
+        save_file(shard, path, metadata={"format": "pt"})
+        shards.append(path)
+        places.update(dict.fromkeys(shard, number))
+        total += sum(tensor.nbytes for tensor in shard.values())
+    names = _shard_names(len(shards))
+    for path, name in zip(shards, names, strict=True):
+        path.replace(folder / name)
+    if len(names) > 1:
+        weight_map = {name: names[number] for name, number in sorted(places.items())}
+        content = {"metadata": {"total_size": total}, "weight_map": weight_map}
+        _write_json(folder / "model.safetensors.index.json", content)
+
+
+def _fill(tensors: Iterable[tuple[str, torch.Tensor]], shard_bytes: int) -> Iterator[dict[str, torch.Tensor]]:
+    shard: dict[str, torch.Tensor] = {}
+    size = 0
+    for name, tensor in tensors:
+        if shard and size + tensor.nbytes > shard_bytes:
+            yield shard
+            shard, size = {}, 0
+        shard[name] = tensor.detach().cpu().contiguous()
+        size += tensor.nbytes
+    if shard:
+        yield shard
+
+
+def _shard_names(count: int) -> list[str]:
+    if count == 1:
+        return ["model.safetensors"]
+    return [f"model-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1)]
+
+
+def load_llava(folder: Path | str, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Any:
+    """The model of a llava-hf folder in eval mode; every key must fit.
+
+    Raises:
+        WeightsMissing: there is no such folder or no weights in it.
+        WeightsInvalid: a key is missing, unexpected or of another shape, or a file is broken.
+    """
+    from transformers import LlavaForConditionalGeneration
+
+    weight_files(folder)
+    try:
+        model, report = LlavaForConditionalGeneration.from_pretrained(
+            folder, dtype=dtype, output_loading_info=True, local_files_only=True, use_safetensors=True
+        )
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise WeightsInvalid(f"{folder} does not load as a LLaVA model: {str(error).splitlines()[0]}") from error
+    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
+        if report.get(kind):
+            first = sorted(map(str, report[kind]))[0]
+            raise WeightsInvalid(f"{folder}: {len(report[kind])} {kind.replace('_', ' ')}, the first is {first}")
+    return model.to(device).eval()
+
+
+def load_tokenizer(folder: Path | str) -> Any:
+    """The tokenizer of a llava-hf folder (``tokenizer.json`` or a SentencePiece ``tokenizer.model``).
+
+    Raises:
+        WeightsInvalid: it cannot be read.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise WeightsInvalid(f"{folder} has no usable tokenizer: {str(error).splitlines()[0]}") from error
+
+
+def weight_files(folder: Path | str) -> list[Path]:
+    """The safetensors files of a checkpoint folder, sorted.
+
+    Raises:
+        WeightsMissing: there are none.
+    """
+    files = sorted(Path(folder).glob("*.safetensors"))
+    if not files:
+        raise WeightsMissing(f"{folder} holds no LLaVA weights (*.safetensors)")
+    return files
+
+
+def weights_sha256(folder: Path | str) -> str:
+    """One sha256 over the weights of a folder: of the file, or of its shards' digests in order of their names."""
+    digests = []
+    for path in weight_files(folder):
+        with path.open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
