@@ -20,7 +20,8 @@ class PersonView:
     """One person as a predictor sees it.
 
     ``others`` are the boxes of all *other* people on the image, bodies and faces; the person's own ``body`` and
-    ``face`` are not among them.
+    ``face`` are not among them. ``other_faces`` repeats those of ``others`` that are faces: a crop blanks bodies up to
+    its edge, faces exactly.
     """
 
     person_id: str
@@ -28,6 +29,13 @@ class PersonView:
     body: Box | None
     face: Box | None
     others: tuple[Box, ...] = ()
+    other_faces: tuple[Box, ...] = ()
+
+    @property
+    def other_bodies(self) -> tuple[Box, ...]:
+        """Those of ``others`` that are not faces."""
+        faces = set(self.other_faces)
+        return tuple(box for box in self.others if box not in faces)
 
 
 class Predictor(Protocol):
