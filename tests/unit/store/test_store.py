@@ -127,8 +127,8 @@ def duplicates(person: PersonRow) -> dict[str, tuple[Base, Base]]:
     fit: dict[str, Any] = {"version": "f1", "people": 3, "parameters": {}, "scores": {}}
     rows: dict[str, tuple[type[Base], dict[str, Any], dict[str, Any]]] = {
         "image.sha256": (ImageRow, records.image_values(IMAGE), records.image_values(IMAGE)),
-        "person.index": (PersonRow, moved | {"person_id": "p"}, moved | {"person_id": "q"}),
-        "person.person_id": (PersonRow, moved | {"index": 7}, moved | {"index": 8}),
+        "person.index": (PersonRow, moved | {"index": 7, "person_id": "p"}, moved | {"index": 7, "person_id": "q"}),
+        "person.person_id": (PersonRow, moved | {"index": 7, "person_id": "p"}, moved | {"index": 8, "person_id": "p"}),
         "prediction": (PredictionRow, prediction, prediction | {"age": 1.0}),
         "pre_label.version": (
             PreLabelRow,
@@ -163,8 +163,9 @@ NAMES = [
 @pytest.mark.parametrize("name", NAMES)
 def test_a_natural_key_exists_once(store: Store, person: PersonRow, name: str) -> None:
     first, second = duplicates(person)[name]
-    with store.write() as session:
-        session.add(first)
+    if name != "image.sha256":  # the fixture's image is the first one already
+        with store.write() as session:
+            session.add(first)
     with pytest.raises(IntegrityError), store.write() as session:
         session.add(second)
 
