@@ -1,1 +1,5 @@
-"""MiVOLO: age and gender from face and body crops."""
+"""MiVOLO, the age and gender model of face and body crops: architecture, checkpoints, predictor."""
+
+from annotator.predictors.mivolo.checkpoint import load_model
+
+__all__ = ["load_model"]

@@ -106,13 +106,48 @@ NAMED_CONFIGS: Mapping[str, MiVOLOConfig] = {
 """The published variants, by the names that checkpoints use; ``dataclasses.replace`` gives their relatives."""
 
 
+@dataclass(frozen=True, slots=True)
+class ModelMeta:
+    """What turns a model's outputs into years, and what its input looks like.
+
+    ``min_age`` and ``max_age`` are those of the training data, ``avg_age`` is their middle; ``input_size`` is the side
+    of the square input in pixels, ``channels`` 3 or 6.
+    """
+
+    min_age: float
+    max_age: float
+    avg_age: float
+    input_size: int
+    channels: int
+
+    @classmethod
+    def of(cls, config: MiVOLOConfig, min_age: float, max_age: float, avg_age: float | None = None) -> ModelMeta:
+        """The meta of a model of this configuration; ``avg_age`` is the middle unless given."""
+        middle = (min_age + max_age) / 2 if avg_age is None else avg_age
+        return cls(min_age, max_age, middle, config.img_size, config.in_chans)
+
+    def years(self, raw: float) -> float:
+        """Years of a normalised age, not clamped.
+
+        >>> ModelMeta(0, 122, 61.0, 384, 6).years(-0.25)
+        30.5
+        """
+        return raw * (self.max_age - self.min_age) + self.avg_age
+
+    def normalised(self, years: float) -> float:
+        """The age output that stands for ``years``: the inverse of `years`, the target in training."""
+        return (years - self.avg_age) / (self.max_age - self.min_age)
+
+
 class MiVOLO(VOLO):
     """The network of a `MiVOLOConfig`.
 
     ``forward`` takes ``(n, in_chans, img_size, img_size)``, RGB normalised by the ImageNet mean and deviation, and
     gives the raw head outputs ``(n, num_classes)``: the class token's head plus half the largest auxiliary output of
-    any patch.
+    any patch. ``meta`` is there once `load_model` has read it beside the weights.
     """
+
+    meta: ModelMeta
 
     def __init__(self, config: MiVOLOConfig) -> None:
         stages = len(config.layers)
