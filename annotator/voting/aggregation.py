@@ -5,10 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from annotator.errors import UnknownName
-from annotator.voting.tables import AnnotatorColumns, Consensus, ControlTable, VoteTable
+from annotator.voting.genders import GenderVotes
+from annotator.voting.precision import has_controls
+from annotator.voting.quality import annotator_columns
+from annotator.voting.sums import AgeVotes
+from annotator.voting.tables import Consensus, ControlTable, VoteTable
+from annotator.voting.validation import AGE_FUNCTIONS, GENDER_FUNCTIONS, choose_age_method, choose_gender_method
 
-AGE_METHODS = ("mean", "median", "trimmed", "lagenda", "precision", "gtm", "auto")
-GENDER_METHODS = ("majority", "lagenda", "dawid-skene", "auto")
+AGE_METHODS = (*AGE_FUNCTIONS, "auto")
+GENDER_METHODS = (*GENDER_FUNCTIONS, "auto")
 
 
 def aggregate(
@@ -30,39 +35,47 @@ def aggregate(
 
     Raises:
         UnknownName: a method is not known.
+
+    Examples:
+        >>> votes = VoteTable.from_columns(["p", "p", "q"], ["a", "b", "a"], [30, 34, None], [1, 1, 0])
+        >>> labels = aggregate(votes, age_method="mean")
+        >>> labels.age.tolist(), labels.gender.tolist(), labels.votes.tolist()
+        ([32.0, nan], [1, 0], [2, 1])
     """
     if age_method not in AGE_METHODS:
         raise UnknownName("age method", age_method, AGE_METHODS)
     if gender_method not in GENDER_METHODS:
         raise UnknownName("gender method", gender_method, GENDER_METHODS)
-    people, annotators = len(votes.person_ids), len(votes.annotator_ids)
-    has_age, has_gender = ~np.isnan(votes.age), votes.gender >= 0
-    person = votes.person[has_age]
-    count = np.bincount(person, minlength=people)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        age = np.bincount(person, votes.age[has_age], people) / count
-        female = np.bincount(votes.person[has_gender], votes.gender[has_gender], people)
-        share = female / np.bincount(votes.person[has_gender], minlength=people)
-    empty = np.full(annotators, np.nan)
-    given = votes.select(has_age | has_gender)
+    ages, genders = AgeVotes.of(votes, controls), GenderVotes.of(votes, controls)
+    age_method, notes = _resolve_age_method(age_method, ages, seed)
+    if gender_method == "auto":
+        gender_method = choose_gender_method(genders)
+    by_age = AGE_FUNCTIONS[age_method](ages, seed)
+    by_gender = GENDER_FUNCTIONS[gender_method](genders)
+    given = ~np.isnan(votes.age) | (votes.gender >= 0)
     return Consensus(
         votes.person_ids,
-        age,
-        10 / np.sqrt(np.maximum(count, 1)),
-        np.where(np.isnan(share), -1, share >= 0.5).astype(np.int64),
-        np.maximum(share, 1 - share),
-        np.bincount(given.person, minlength=people),
-        count.astype(np.float64),
-        AnnotatorColumns(
-            votes.annotator_ids,
-            np.bincount(given.annotator, minlength=annotators),
-            np.zeros(annotators, np.int64),
-            empty,
-            empty,
-            empty,
-            empty,
-            np.ones(annotators),
-        ),
-        "mean",
-        "majority",
+        by_age.age,
+        by_age.sd,
+        by_gender.gender,
+        by_gender.probability,
+        np.bincount(votes.person[given], minlength=len(votes.person_ids)),
+        by_age.n_eff,
+        annotator_columns(votes, controls, by_age),
+        age_method,
+        gender_method,
+        notes,
     )
+
+
+def _resolve_age_method(method: str, ages: AgeVotes, seed: int) -> tuple[str, tuple[str, ...]]:
+    """The method that will run, and what is to be said where that is not what was asked for."""
+    if not has_controls(ages):
+        if method in ("precision", "auto"):
+            return "gtm", ("no votes on control people: annotators are weighted by gtm, from the votes alone",)
+        if method == "lagenda":
+            return method, ("no votes on control people: lagenda weighs all annotators alike",)
+    if method == "auto":
+        chosen = choose_age_method(ages, seed)
+        return chosen, (f"auto: {chosen} by cross-validation on the controls",)
+    return method, ()

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from annotator.domain import MAX_AGE, Gender, Vote
@@ -44,10 +46,32 @@ def gender_of(code: int) -> Gender | None:
 
 
 def factorise(names: Sequence[str] | Names) -> tuple[Names, Ints]:
-    """Sorted distinct names and, for each entry, the position of its name among them."""
-    column = np.asarray(names, dtype=object)
-    distinct, codes = np.unique(column, return_inverse=True)
-    return distinct, codes.astype(np.int64)
+    """Sorted distinct names and, for each entry, the position of its name among them.
+
+    Examples:
+        >>> distinct, codes = factorise(["b", "a", "b"])
+        >>> distinct.tolist(), codes.tolist()
+        (['a', 'b'], [1, 0, 1])
+    """
+    return factorise_arrow(pa.array(names, pa.string()))
+
+
+def factorise_arrow(column: Any) -> tuple[Names, Ints]:
+    """``factorise`` for an Arrow array of strings, without a Python object per row."""
+    encoded = column.dictionary_encode()
+    order = pc.array_sort_indices(encoded.dictionary).to_numpy().astype(np.int64)
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    distinct = encoded.dictionary.to_numpy(zero_copy_only=False)[order]
+    return distinct, rank[encoded.indices.to_numpy()]
+
+
+def _canonical_order(pair: Ints, age: Floats, gender: Ints) -> Ints:
+    """The order by pair of person and annotator; the slow sort only where a pair occurs twice."""
+    order = np.argsort(pair)
+    if np.any(np.diff(pair[order]) == 0):
+        order = np.lexsort((gender, age, pair))
+    return order.astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +104,7 @@ class VoteTable:
         wrong = np.flatnonzero(~(np.isnan(age) | ((age >= 0) & (age <= MAX_AGE))))
         if len(wrong):
             raise InputError(f"vote {wrong[0] + 1}: age {age[wrong[0]]:g} is not between 0 and {MAX_AGE}")
-        order = np.lexsort((gender, age, annotator, person)) if len(person) else np.zeros(0, np.int64)
+        order = _canonical_order(person * max(len(annotator_ids), 1) + annotator, age, gender)
         return cls(person_ids, annotator_ids, person[order], annotator[order], age[order], gender[order])
 
     @classmethod
