@@ -7,17 +7,18 @@ of the published ``llava-hf`` checkpoints, which all of them read.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
 
-from annotator.errors import WeightsInvalid, WeightsMissing
+from annotator.errors import WeightsInvalid
 from annotator.predictors.llava.preprocess import CLIP_MEAN, CLIP_STD
+from annotator.predictors.weights import weight_files
 
 _DISK_PREFIXES = (
     ("model.vision_tower.vision_model.", "vision_tower.vision_model."),
@@ -160,11 +161,12 @@ def load_llava(folder: Path | str, *, dtype: torch.dtype = torch.float32, device
     """
     from transformers import LlavaForConditionalGeneration
 
-    weight_files(folder)
+    weight_files(Path(folder))
     try:
-        model, report = LlavaForConditionalGeneration.from_pretrained(
-            folder, dtype=dtype, output_loading_info=True, local_files_only=True, use_safetensors=True
-        )
+        with _no_progress_bar():
+            model, report = LlavaForConditionalGeneration.from_pretrained(
+                folder, dtype=dtype, output_loading_info=True, local_files_only=True, use_safetensors=True
+            )
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise WeightsInvalid(f"{folder} does not load as a LLaVA model: {str(error).splitlines()[0]}") from error
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
@@ -172,6 +174,20 @@ def load_llava(folder: Path | str, *, dtype: torch.dtype = torch.float32, device
             first = sorted(map(str, report[kind]))[0]
             raise WeightsInvalid(f"{folder}: {len(report[kind])} {kind.replace('_', ' ')}, the first is {first}")
     return model.to(device).eval()
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Loading without a bar on stderr: what is shown to people is shown by the command line."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def load_tokenizer(folder: Path | str) -> Any:
@@ -186,24 +202,3 @@ def load_tokenizer(folder: Path | str) -> Any:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
         raise WeightsInvalid(f"{folder} has no usable tokenizer: {str(error).splitlines()[0]}") from error
-
-
-def weight_files(folder: Path | str) -> list[Path]:
-    """The safetensors files of a checkpoint folder, sorted.
-
-    Raises:
-        WeightsMissing: there are none.
-    """
-    files = sorted(Path(folder).glob("*.safetensors"))
-    if not files:
-        raise WeightsMissing(f"{folder} holds no LLaVA weights (*.safetensors)")
-    return files
-
-
-def weights_sha256(folder: Path | str) -> str:
-    """One sha256 over the weights of a folder: of the file, or of its shards' digests in order of their names."""
-    digests = []
-    for path in weight_files(folder):
-        with path.open("rb") as file:
-            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
-    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()

@@ -44,7 +44,7 @@ def preprocess(image: Pixels, side: int) -> Pixels:
 
 
 def normalise(images: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """``(n, s, s, 3)`` uint8 to ``(n, 3, s, s)`` of ``dtype``, scaled to [0, 1] and standardised with CLIP's figures."""
+    """``(n, s, s, 3)`` uint8 to ``(n, 3, s, s)`` of ``dtype``: scaled to [0, 1], standardised with CLIP's figures."""
     import torch
 
     mean = torch.tensor(CLIP_MEAN, device=images.device).view(1, 3, 1, 1)

@@ -1,0 +1,228 @@
+"""LLaVA-type models as a predictor of age and gender."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+import numpy as np
+import torch
+
+from annotator.domain import Gender, Prediction, PredictionStatus
+from annotator.errors import ConfigurationError, UnknownName, WeightsInvalid
+from annotator.predictors.base import PersonView, Pixels
+from annotator.predictors.llava.checkpoint import load_llava, load_tokenizer
+from annotator.predictors.llava.crops import check_crop, crop_person
+from annotator.predictors.llava.parsing import ParsedAnswer, parse_answer
+from annotator.predictors.llava.preprocess import normalise, preprocess
+from annotator.predictors.llava.prompt import QUESTION, answer_text, build_prompt_ids, find_template
+from annotator.predictors.llava.scoring import Score, TreeScorer
+from annotator.predictors.llava.tree import AgeGender, answer_tree, summarise
+from annotator.predictors.weights import version_of, weights_digest
+
+Answer = Literal["median", "greedy"]
+"""Which estimate ``age`` is: the distribution's median, or the answer at temperature 0 (the paper's estimator)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """One person, ready for the model: ``pixels`` is ``(side, side, 3)`` uint8, ``None`` where nothing can be seen.
+
+    ``source`` says what is on it: ``body``, ``face``, ``no-face``, or ``nothing``. ``width`` and ``height`` are those
+    of the crop before it was resized.
+    """
+
+    pixels: Pixels | None
+    source: str
+    width: int = 0
+    height: int = 0
+
+
+class LlavaPredictor:
+    """A LLaVA-1.5 or ShareGPT4V model in the llava-hf layout, scored over the tree of all answers in one pass.
+
+    Where the model's own greedy answer leaves the tree ("I cannot ...", a range) that answer is generated to its end
+    and parsed: it then decides the age, and a refusal has none. Otherwise ``age`` is the distribution's median, or the
+    greedy answer with ``answer="greedy"``. The full tree is the default for ``greedy``, so that ranges show.
+
+    Args:
+        path: the folder of the weights.
+        name: the predictor's name; ``version`` adds the weights' digest and each setting that is not the default.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        dtype: ``auto`` (bfloat16 on a GPU, float32 on a CPU), ``float32``, ``bfloat16`` or ``float16``.
+        batch_size: people for one call.
+        notice: a caveat to show with every prediction.
+        answer: ``median`` or ``greedy``.
+        template: the conversation around the question, ``vicuna_v1``, ``share4v_v1`` or ``share4v_v0``.
+        crop: ``body``, ``face`` or ``no-face``.
+        full_tree: whether an answer must be closed by ``]`` to count; by default only for ``greedy``.
+
+    Raises:
+        WeightsMissing: ``path`` holds no weights.
+        WeightsInvalid: the weights or the tokenizer do not fit.
+        ConfigurationError: an argument is not known.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        name: str = "llava",
+        device: str = "auto",
+        dtype: str = "auto",
+        batch_size: int = 16,
+        notice: str | None = None,
+        answer: str = "median",
+        template: str = "vicuna_v1",
+        crop: str = "body",
+        full_tree: bool | None = None,
+    ) -> None:
+        if answer not in get_args(Answer):
+            raise UnknownName("answer", answer, get_args(Answer))
+        self.name, self.notice, self.batch_size = name, notice, batch_size
+        self.answer = cast("Answer", answer)
+        self.template = find_template(template)
+        self.crop = check_crop(crop)
+        self.full_tree = answer == "greedy" if full_tree is None else full_tree
+        place = _device(device)
+        self.version = version_of(name, weights_digest(Path(path))) + self._suffix()
+        self._tokenizer = load_tokenizer(path)
+        self._model = load_llava(path, dtype=_dtype(dtype, place), device=place)
+        self.side = int(self._model.config.vision_config.image_size)
+        self._scorer = self._make_scorer()
+
+    def _suffix(self) -> str:
+        """The settings that change a prediction and are not the default."""
+        usual = {"answer": "median", "template": "vicuna_v1", "crop": "body"}
+        chosen = {"answer": self.answer, "template": self.template.name, "crop": self.crop}
+        named = [value for key, value in chosen.items() if value != usual[key]]
+        if self.full_tree != (self.answer == "greedy"):
+            named.append("full-tree" if self.full_tree else "short-tree")
+        return "".join(f"+{value}" for value in named)
+
+    def _make_scorer(self) -> TreeScorer:
+        config = self._model.config
+        prompt = build_prompt_ids(
+            self._tokenizer, self.template.name, QUESTION, config.image_token_index, image_tokens(config)
+        )
+        tree = answer_tree(self._tokenizer, self.template.name, QUESTION, full=self.full_tree)
+        highest = max(*prompt, int(tree.tokens.max()), int(tree.columns.max()))
+        if highest >= config.text_config.vocab_size:
+            raise WeightsInvalid(f"the tokenizer has token {highest}, the model only {config.text_config.vocab_size}")
+        end = self._tokenizer.eos_token_id
+        return TreeScorer(self._model, prompt, tree, ends=[] if end is None else [end])
+
+    def prepare(self, view: PersonView) -> Prepared:
+        """The person's crop as the vision tower sees it, not yet normalised."""
+        found = crop_person(view, self.crop)
+        if found is None:
+            return Prepared(None, "nothing")
+        pixels, source = found
+        return Prepared(preprocess(pixels, self.side), source, pixels.shape[1], pixels.shape[0])
+
+    def predict(self, batch: Sequence[Prepared]) -> list[Prediction]:
+        """One prediction for each prepared person, in order; ``no_evidence`` where there was nothing to see."""
+        seen = [one for one in batch if one.pixels is not None]
+        scores = iter(self._score(seen))
+        return [self._nothing() if one.pixels is None else self._prediction(one, next(scores)) for one in batch]
+
+    def _score(self, people: Sequence[Prepared]) -> list[Score]:
+        if not people:
+            return []
+        stacked = torch.from_numpy(np.stack([cast("Pixels", one.pixels) for one in people]))
+        return self._scorer.score(normalise(stacked.to(self._model.device), self._model.dtype))
+
+    def _nothing(self) -> Prediction:
+        wanted = {"body": "body or face", "face": "face", "no-face": "body"}[self.crop]
+        reason = f"no {wanted} box that holds a pixel of the image"
+        return Prediction(self.name, self.version, PredictionStatus.NO_EVIDENCE, reason=reason)
+
+    def _prediction(self, person: Prepared, score: Score) -> Prediction:
+        summary = summarise(score.log_probabilities, self._scorer.tree.answers)
+        text = self._text(score)
+        parsed = parse_answer(text)
+        details = self._details(person, score, summary, text, parsed)
+        if parsed.age is None:
+            reason = f"{parsed.rule.replace('_', ' ')}: {_shorten(text)}"
+            probability = summary.format_probability
+            return Prediction(
+                self.name, self.version, parsed.status, format_probability=probability, reason=reason, details=details
+            )
+        follows_text = self.answer == "greedy" or score.generated is not None
+        return Prediction(
+            predictor=self.name,
+            version=self.version,
+            status=parsed.status,
+            age=parsed.age if follows_text else summary.median,
+            age_sd=summary.sd,
+            female_probability=_agreeing(summary.female_probability, parsed.gender if follows_text else None),
+            format_probability=summary.format_probability,
+            details=details,
+        )
+
+    def _text(self, score: Score) -> str:
+        """The model's greedy answer in words."""
+        if score.generated is None:
+            return answer_text(*score.greedy).strip()
+        text: str = self._tokenizer.decode(score.generated, skip_special_tokens=True)
+        return text.split(self.template.stop)[0].strip()
+
+    def _details(
+        self, person: Prepared, score: Score, summary: AgeGender, text: str, parsed: ParsedAnswer
+    ) -> dict[str, Any]:
+        return {
+            "text": text,
+            "rule": parsed.rule,
+            "in_format": score.generated is None,
+            "answer": self.answer,
+            "greedy_age": parsed.age,
+            "greedy_gender": parsed.gender,
+            "mean_age": round(summary.mean, 4),
+            "median_age": summary.median,
+            "female_probability": round(summary.female_probability, 6),
+            "template": self.template.name,
+            "input": person.source,
+            "crop_size": [person.width, person.height],
+            "tree": "full" if self.full_tree else "short",
+        }
+
+
+def image_tokens(config: Any) -> int:
+    """How many tokens an image takes in the prompt of a ``LlavaConfig``."""
+    vision = config.vision_config
+    patches = (int(vision.image_size) // int(vision.patch_size)) ** 2
+    return patches + 1 if config.vision_feature_select_strategy == "full" else patches
+
+
+def _agreeing(female_probability: float, gender: Gender | None) -> float:
+    """P(female), held on the side of the gender that the answer names."""
+    if gender is Gender.FEMALE:
+        return max(female_probability, 0.5)
+    if gender is Gender.MALE:
+        return min(female_probability, float(np.nextafter(0.5, 0)))
+    return female_probability
+
+
+def _shorten(text: str, length: int = 120) -> str:
+    """``text`` on one line, cut to ``length`` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else line[: length - 3] + "..."
+
+
+def _device(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigurationError(f'device \'{name}\' is not here; set device = "cpu" or "auto"')
+    return name
+
+
+def _dtype(name: str, device: str) -> torch.dtype:
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if name == "auto":
+        return torch.float32 if device == "cpu" else torch.bfloat16
+    if name not in known:
+        raise UnknownName("dtype", name, ["auto", *known])
+    return known[name]

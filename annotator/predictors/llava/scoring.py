@@ -1,0 +1,153 @@
+"""One pass of the model over prompt and answer tree, and free text for those who do not answer in the format."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from annotator.domain import Gender
+from annotator.predictors.llava.tree import AnswerTree
+
+MAX_NEW_TOKENS = 64
+"""How long a free answer may become; one in the format takes ten tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One picture's answers.
+
+    ``log_probabilities`` is ``(a,)``, one for each answer of the tree. ``greedy`` is the likeliest path within the
+    tree, token by token. ``generated`` holds the tokens of the model's own greedy answer where that leaves the tree,
+    and is ``None`` where it does not.
+    """
+
+    log_probabilities: NDArray[np.float64]
+    greedy: tuple[Gender, int]
+    generated: list[int] | None
+
+
+class TreeScorer:
+    """Scores an answer tree after one fixed prompt; every row has the same length, so nothing is padded."""
+
+    def __init__(self, model: Any, prompt: Sequence[int], tree: AnswerTree, *, ends: Sequence[int]) -> None:
+        self.model = model
+        self.device = model.device
+        self.tree = tree.to(self.device)
+        self.length = len(prompt)
+        self._ends_of_text = list(ends)
+        self._prompt = torch.tensor(prompt, device=self.device)
+        self._ids = torch.cat([self._prompt, self.tree.tokens])[None]
+        depth = self.length + self.tree.depth
+        self._positions = torch.cat([torch.arange(self.length, device=self.device), depth])[None]
+        self._mask = _additive(self._allowed(), model.dtype)
+        self._choices, self._is_choice = _pad([sorted(children) for children in tree.children], self.device)
+        self._ends = _ends(tree)
+        self._kept = torch.arange(self.length - 1, len(self._ids[0]), device=self.device)
+
+    def _allowed(self) -> torch.Tensor:
+        """``(s, s)`` bool: the prompt is causal, a node sees the prompt and its ancestors."""
+        size = self.length + len(self.tree)
+        allowed = torch.ones(size, size, dtype=torch.bool, device=self.device).tril()
+        allowed[self.length :, self.length :] = self.tree.ancestors
+        return allowed
+
+    @torch.inference_mode()
+    def score(self, pixels: torch.Tensor) -> list[Score]:
+        """Scores of ``(n, 3, s, s)`` normalised pictures."""
+        logits, cache = self._forward(pixels)
+        totals = _path_scores(logits, self.tree).double().cpu().numpy()
+        walks = self._walk(logits)
+        off = [row for row, (_, stays) in enumerate(walks) if not stays]
+        texts = dict(zip(off, self._generate(off, cache), strict=True)) if off else {}
+        return [Score(totals[row], self.tree.answers[answer], texts.get(row)) for row, (answer, _) in enumerate(walks)]
+
+    def _forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, Any]:
+        from transformers import DynamicCache
+
+        count = len(pixels)
+        cache = DynamicCache(config=self.model.config.text_config)
+        output = self.model(
+            input_ids=self._ids.expand(count, -1),
+            pixel_values=pixels,
+            attention_mask=self._mask,
+            position_ids=self._positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=self._kept,
+        )
+        return output.logits, cache
+
+    def _walk(self, logits: torch.Tensor) -> list[tuple[int, bool]]:
+        """For each picture the greedy answer within the tree, and whether the model's own greedy answer is the same."""
+        kept = logits[:, torch.arange(len(self._choices), device=self.device)[:, None], self._choices]
+        picks = kept.masked_fill(~self._is_choice, -torch.inf).argmax(-1)
+        best = self._choices.expand(len(logits), -1, -1).gather(-1, picks[..., None])[..., 0].tolist()
+        free = logits.argmax(-1).tolist()
+        return [self._follow(*pair) for pair in zip(best, free, strict=True)]
+
+    def _follow(self, best: Sequence[int], free: Sequence[int]) -> tuple[int, bool]:
+        """The answer at the end of the path that takes ``best[row]`` everywhere; whether ``free`` takes it as well."""
+        row, stays = 0, True
+        while True:
+            token = best[row]
+            stays = stays and token == free[row]
+            following = self.tree.children[row][token]
+            if following is None:
+                return self._ends[row, token], stays
+            row = following
+
+    def _generate(self, rows: Sequence[int], cache: Any) -> list[list[int]]:
+        """The model's own greedy answers for some pictures of the batch, from the prompt that is already cached."""
+        cache.crop(-(len(self.tree) + 1))  # the tree, and the prompt's last token, which is fed again
+        cache.batch_select_indices(torch.tensor(rows, device=self.device))
+        ids = self._prompt.expand(len(rows), -1)
+        output = self.model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            past_key_values=cache,
+            do_sample=False,
+            num_beams=1,
+            max_new_tokens=MAX_NEW_TOKENS,
+            eos_token_id=self._ends_of_text or None,
+            pad_token_id=self._ends_of_text[0] if self._ends_of_text else 0,
+        )
+        return [_until(row[self.length :], self._ends_of_text) for row in output.tolist()]
+
+
+def _additive(allowed: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """``(1, 1, s, s)`` mask to add: eager attention adds whatever it gets, so that a bool one would be wrong there."""
+    mask = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
+    return mask.masked_fill_(~allowed, torch.finfo(dtype).min)[None, None]
+
+
+def _path_scores(logits: torch.Tensor, tree: AnswerTree) -> torch.Tensor:
+    """``(n, 1 + nodes, v)`` logits to ``(n, a)`` log-probabilities of whole paths, in float32."""
+    norm = torch.stack([row.float().logsumexp(-1) for row in logits])  # row by row: a float copy of all is large
+    steps = logits[:, tree.rows, tree.columns].float() - norm[:, tree.rows]
+    return steps.masked_fill(~tree.valid, 0).sum(-1)
+
+
+def _pad(lists: Sequence[Sequence[int]], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lists of unequal length as one tensor, and a bool one that says what is real."""
+    longest = max(map(len, lists))
+    values = torch.tensor([[*items, *[0] * (longest - len(items))] for items in lists], device=device)
+    real = torch.tensor([[place < len(items) for place in range(longest)] for items in lists], device=device)
+    return values, real
+
+
+def _ends(tree: AnswerTree) -> dict[tuple[int, int], int]:
+    """The answer behind each last step (row, token) of a path."""
+    last = (tree.valid.sum(-1) - 1).tolist()
+    return {
+        (int(tree.rows[answer, place]), int(tree.columns[answer, place])): answer for answer, place in enumerate(last)
+    }
+
+
+def _until(tokens: list[int], ends: Sequence[int]) -> list[int]:
+    """``tokens`` before the first that ends an answer."""
+    return next((tokens[:place] for place, token in enumerate(tokens) if token in ends), tokens)

@@ -1,0 +1,172 @@
+"""All answers ``[male|female; 0..130]`` as one tree of tokens, and what the scores of its paths say.
+
+Every answer is a path from the end of the prompt. Nodes are fed to the model together with the prompt; a path's last
+token is never fed, only its probability is read. Rows of the model's output: row 0 is the last position of the prompt,
+row ``n + 1`` is node ``n``. For the tokens of Llama the tree has 271 nodes, the shortened one 37.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from annotator.domain import MAX_AGE, Gender
+from annotator.predictors.llava.prompt import Tokenizer, answer_ids, answer_text
+
+ANSWERS = tuple((gender, age) for gender in (Gender.MALE, Gender.FEMALE) for age in range(MAX_AGE + 1))
+"""The 262 answers; ages of men first."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AnswerTree:
+    """A token tree of ``n`` nodes for ``a`` answers with paths of at most ``l`` tokens.
+
+    Attributes:
+        tokens: ``(n,)`` token to feed at each node.
+        depth: ``(n,)`` its distance from the prompt, 0 for the first token.
+        ancestors: ``(n, n)`` bool, ``[i, j]`` where ``j`` is ``i`` or above it.
+        rows: ``(a, l)`` output row where each token of each path is read.
+        columns: ``(a, l)`` the token that is read there.
+        valid: ``(a, l)`` bool, false beyond a path's end.
+        children: for each row its tokens, with the row that follows or ``None`` at the end of a path.
+        answers: ``a`` pairs of gender and age.
+    """
+
+    tokens: torch.Tensor
+    depth: torch.Tensor
+    ancestors: torch.Tensor
+    rows: torch.Tensor
+    columns: torch.Tensor
+    valid: torch.Tensor
+    children: tuple[dict[int, int | None], ...]
+    answers: tuple[tuple[Gender, int], ...]
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def to(self, device: torch.device | str) -> AnswerTree:
+        """The same tree with its tensors on ``device``."""
+        tensors = ("tokens", "depth", "ancestors", "rows", "columns", "valid")
+        return replace(self, **{name: getattr(self, name).to(device) for name in tensors})
+
+
+def answer_tree(tokenizer: Tokenizer, template: str, question: str, *, full: bool = False) -> AnswerTree:
+    """The tree of all 262 answers in the pieces of ``tokenizer``.
+
+    By default an age of two or three digits ends at its last digit wherever only ``]`` can follow in the tree: the
+    last digit is then read, not fed, and 37 nodes instead of 271 do for Llama's pieces. Its score is the probability
+    that the answer *begins* so (``[male; 25-30]`` counts as 25). The ``full`` tree demands the ``]`` of every answer.
+    """
+    texts = [answer_text(gender, age) for gender, age in ANSWERS]
+    paths = answer_ids(tokenizer, template, question, texts)
+    if not full:
+        paths = _shortened(paths, [age for _, age in ANSWERS])
+    return build_tree(paths, ANSWERS)
+
+
+def _shortened(paths: Sequence[Sequence[int]], ages: Sequence[int]) -> list[list[int]]:
+    """Paths without their last token where an age has several digits and nothing else follows its stem."""
+    followers: dict[tuple[int, ...], set[int]] = {}
+    for path in paths:
+        for end in range(len(path)):
+            followers.setdefault(tuple(path[:end]), set()).add(path[end])
+    return [
+        list(path[:-1]) if age >= 10 and len(followers[tuple(path[:-1])]) == 1 else list(path)
+        for path, age in zip(paths, ages, strict=True)
+    ]
+
+
+def build_tree(paths: Sequence[Sequence[int]], answers: Sequence[tuple[Gender, int]]) -> AnswerTree:
+    """The tree of ``paths``, one for each answer; no path may begin with another one.
+
+    Raises:
+        ValueError: one path is the beginning of another.
+    """
+    children: list[dict[int, int | None]] = [{}]
+    tokens: list[int] = []
+    parents: list[int] = []
+    steps: list[list[tuple[int, int]]] = []
+    for path in paths:
+        row, read = 0, []
+        for token in path[:-1]:
+            read.append((row, token))
+            if token not in children[row]:
+                tokens.append(token)
+                parents.append(row)
+                children.append({})
+                children[row][token] = len(tokens)
+            following = children[row][token]
+            if following is None:
+                raise ValueError("one answer is the beginning of another")
+            row = following
+        if path[-1] in children[row]:
+            raise ValueError("one answer is the beginning of another")
+        children[row][path[-1]] = None
+        steps.append([*read, (row, path[-1])])
+    return _to_tensors(tokens, parents, steps, children, answers)
+
+
+def _to_tensors(
+    tokens: list[int],
+    parents: list[int],
+    steps: list[list[tuple[int, int]]],
+    children: list[dict[int, int | None]],
+    answers: Sequence[tuple[Gender, int]],
+) -> AnswerTree:
+    ancestors = torch.eye(len(tokens), dtype=torch.bool)
+    depth = torch.zeros(len(tokens), dtype=torch.long)
+    for node, parent in enumerate(parents):  # parents come before their children
+        if parent:
+            ancestors[node] |= ancestors[parent - 1]
+            depth[node] = depth[parent - 1] + 1
+    longest = max(map(len, steps))
+    padded = torch.tensor([path + [(0, 0)] * (longest - len(path)) for path in steps])
+    valid = torch.tensor([[place < len(path) for place in range(longest)] for path in steps])
+    fed = torch.tensor(tokens, dtype=torch.long)
+    return AnswerTree(fed, depth, ancestors, padded[..., 0], padded[..., 1], valid, tuple(children), tuple(answers))
+
+
+@dataclass(frozen=True, slots=True)
+class AgeGender:
+    """What the scores of all answers say of one person.
+
+    ``format_probability`` is the probability that the model keeps to the format; everything else is conditional on
+    that. ``ages`` is ``(131,)``, P(age); ``median`` is the smallest age with at least half of the probability at or
+    below it.
+    """
+
+    format_probability: float
+    female_probability: float
+    mean: float
+    median: float
+    sd: float
+    ages: NDArray[np.float64]
+
+
+def summarise(log_probabilities: NDArray[np.float64], answers: Sequence[tuple[Gender, int]]) -> AgeGender:
+    """The distribution behind ``(a,)`` log-probabilities of whole answers.
+
+    >>> only = summarise(np.log([0.2, 0.3]), [(Gender.MALE, 30), (Gender.FEMALE, 40)])
+    >>> round(only.format_probability, 3), round(only.female_probability, 3), round(only.mean, 3), only.median
+    (0.5, 0.6, 36.0, 40.0)
+    """
+    top = float(log_probabilities.max())
+    weights = np.exp(log_probabilities - top)
+    joint = weights / weights.sum()
+    years = np.array([age for _, age in answers])
+    female = np.array([gender is Gender.FEMALE for gender, _ in answers])
+    ages = np.bincount(years, weights=joint, minlength=MAX_AGE + 1).astype(np.float64)
+    values = np.arange(MAX_AGE + 1)
+    mean = float(ages @ values)
+    return AgeGender(
+        format_probability=min(1.0, float(np.exp(top) * weights.sum())),
+        female_probability=min(1.0, float(joint[female].sum())),
+        mean=mean,
+        median=float(np.searchsorted(ages.cumsum(), 0.5 - 1e-9)),
+        sd=float(np.sqrt(ages @ (values - mean) ** 2)),
+        ages=ages,
+    )
