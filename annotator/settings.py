@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from annotator.endpoint import Endpoint
 from annotator.errors import ConfigurationError, ProjectNotFound
 
 CONFIG_NAME = "annotator.toml"
@@ -33,6 +34,9 @@ class Settings(BaseSettings):
     predictors: list[str] | None = Field(default=None, description="predictors by name, instead of the profile's")
     models_dir: Path = Field(default_factory=default_models_dir, description="where pulled weights lie")
     data_dir: Path = Field(default=Path("annotator-data"), description="where converted images and crops are written")
+    chat: dict[str, Endpoint] = Field(
+        default_factory=dict, description="OpenAI-compatible endpoints, by predictor name"
+    )
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
     seed: int = Field(default=0, description="seed of every random choice")
 
@@ -53,6 +57,10 @@ class Settings(BaseSettings):
     backend_password: SecretStr | None = Field(default=None, description="basic-auth password of the ML backend")
     label_studio_url: str | None = Field(default=None, description="address of Label Studio")
     label_studio_api_key: SecretStr | None = Field(default=None, description="legacy or personal access token")
+    backend_webhook_secret: SecretStr | None = Field(default=None, description="what X-Annotator-Secret must carry")
+    backend_threads: int = Field(default=2, ge=1, description="images that the ML backend works on at a time")
+    backend_seconds: float = Field(default=95, gt=0, description="after this the backend answers with what it has")
+    fetch_seconds: float = Field(default=30, gt=0, description="longest download of one image, all of it")
     allow_hosts: list[str] = Field(default_factory=list, description="private hosts that images may be fetched from")
     local_files_root: Path | None = Field(default=None, description="Label Studio's LOCAL_FILES_DOCUMENT_ROOT")
 

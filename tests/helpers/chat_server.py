@@ -63,7 +63,7 @@ class ChatServer:
         handler = type("Handler", (_Handler,), {"chat": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
     def url(self) -> str:
@@ -94,7 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        status, content = self.chat.answer(body, dict(self.headers.items()))
+        status, content = self.chat.answer(body, {name.lower(): value for name, value in self.headers.items()})
         data = content if isinstance(content, bytes) else json.dumps(content).encode()
         try:
             self.send_response(status)

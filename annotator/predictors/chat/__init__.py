@@ -1,0 +1,1 @@
+"""Multimodal LLMs behind an OpenAI-compatible server: ChatGPT, or a vLLM / SGLang of one's own."""
