@@ -1,0 +1,129 @@
+"""The HTTP door that Label Studio calls an ML backend: routes only, the work is in ``service``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import uvicorn
+from fastapi import BackgroundTasks, Depends, FastAPI, HTTPException, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import JSONResponse
+
+from annotator.images.fetch import Fetcher, FetchRules
+from annotator.labelstudio.client import Credentials
+from annotator.settings import Settings
+from ml_backend.auth import SECRET_HEADER, Guard
+from ml_backend.engine import Prelabeller
+from ml_backend.protocol import PredictRequest, Refused, SetupRequest, WebhookEvent, parse
+from ml_backend.service import Service
+
+log = logging.getLogger(__name__)
+
+MAX_PREDICT_BYTES = 256_000_000
+"""10,000 tasks are about 45 MB; each carries all its annotations and predictions."""
+MAX_WEBHOOK_BYTES = 16_000_000
+
+
+def create_app(settings: Settings, engine: Prelabeller, fetcher: Fetcher | None = None) -> FastAPI:
+    """The application; ``fetcher`` reads task images, by default with the rules of the settings.
+
+    Raises:
+        ConfigurationError: only one of backend_user and backend_password is set.
+    """
+    guard = Guard.from_settings(settings)
+    service = Service(settings, engine, fetcher or default_fetcher(settings))
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await run_in_threadpool(service.stop)
+
+    app = FastAPI(title="annotator", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app.add_exception_handler(Refused, _refused)
+    _add_routes(app, service, guard)
+    return app
+
+
+def run(settings: Settings, engine: Prelabeller, host: str, port: int) -> None:
+    """Serve until interrupted."""
+    uvicorn.run(create_app(settings, engine), host=host, port=port, log_level="warning", server_header=False)
+
+
+def default_fetcher(settings: Settings) -> Fetcher:
+    """The guarded client with the project's rules and its Label Studio key."""
+    url, key = settings.label_studio_url, settings.label_studio_api_key
+    headers = Credentials(url, key.get_secret_value()).headers if url and key else None
+    return Fetcher(FetchRules.from_settings(settings), headers)
+
+
+def _add_routes(app: FastAPI, service: Service, guard: Guard) -> None:
+    signed_in = [Depends(_signed_in(guard))]
+
+    @app.get("/", dependencies=signed_in)
+    @app.get("/health", dependencies=signed_in)
+    async def health() -> dict[str, str]:
+        return {"status": "UP", "model_class": "annotator", "model_version": service.version}
+
+    @app.post("/setup", dependencies=signed_in)
+    async def setup(request: Request) -> dict[str, Any]:
+        body = await _body(request, MAX_PREDICT_BYTES)
+        return await run_in_threadpool(lambda: service.setup(parse(SetupRequest, body)))
+
+    @app.post("/predict", dependencies=signed_in)
+    async def predict(request: Request) -> Response:
+        body = await _body(request, MAX_PREDICT_BYTES)
+        # parsing and writing a batch take seconds: off the event loop, so that /health is not kept waiting
+        return await run_in_threadpool(lambda: JSONResponse(service.predict(parse(PredictRequest, body))))
+
+    @app.post("/webhook")
+    async def webhook(request: Request, later: BackgroundTasks) -> dict[str, str]:
+        if not guard.admits_webhook(request.headers.get("authorization"), request.headers.get(SECRET_HEADER)):
+            raise _unauthorized()
+        event = parse(WebhookEvent, await _body(request, MAX_WEBHOOK_BYTES))
+        later.add_task(service.hear, event)  # Label Studio waits one second, a busy database may take longer
+        return {"status": "heard"}
+
+    @app.get("/versions", dependencies=signed_in)
+    async def versions() -> dict[str, list[str]]:
+        return {"versions": [service.version]}
+
+    @app.get("/metrics", dependencies=signed_in)
+    def metrics() -> Response:
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _signed_in(guard: Guard) -> Callable[[Request], None]:
+    def check(request: Request) -> None:
+        if not guard.admits(request.headers.get("authorization")):
+            raise _unauthorized()
+
+    return check
+
+
+def _unauthorized() -> HTTPException:
+    headers = {"WWW-Authenticate": 'Basic realm="annotator"'}
+    return HTTPException(401, "user and password are needed", headers=headers)
+
+
+async def _body(request: Request, limit: int) -> bytes:
+    """The request's body, read no further than the limit.
+
+    Raises:
+        Refused: 413, it is larger.
+    """
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise Refused(413, f"the body is larger than {limit:,} bytes")
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+async def _refused(_: Request, error: Exception) -> JSONResponse:
+    status = error.status if isinstance(error, Refused) else 500
+    log.warning("refused: %s", error)
+    return JSONResponse({"detail": str(error)}, status_code=status)

@@ -1,0 +1,176 @@
+"""Answers to ``/setup``, ``/predict`` and ``/webhook``, without HTTP.
+
+A task that cannot be answered gets ``[]``: Label Studio then keeps the others and asks for this one again. Label Studio
+shows nobody why, so every failure is recorded and logged here, with the task's number and without its contents.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from concurrent.futures import Future, wait
+from typing import Any
+from urllib.parse import unquote
+
+from annotator.errors import AnnotatorError, ImageError, InputError
+from annotator.images.fetch import Fetcher
+from annotator.labelstudio.controls import WHOLE_IMAGE, Controls, config_text, read_controls
+from annotator.labelstudio.payload import ShownImage, prediction
+from annotator.settings import Settings
+from ml_backend.drawing import answer_drawn
+from ml_backend.engine import Prelabeller
+from ml_backend.memory import Memory
+from ml_backend.metrics import Metrics
+from ml_backend.protocol import PredictRequest, Refused, SetupRequest, WebhookEvent
+from ml_backend.workers import Workers
+
+log = logging.getLogger(__name__)
+
+Entry = dict[str, Any] | list[Any]
+"""One task's place in ``results``: a prediction, or ``[]``."""
+
+
+class Service:
+    """The backend's work: reads task addresses, has images pre-labelled, says it in Label Studio's words."""
+
+    def __init__(self, settings: Settings, engine: Prelabeller, fetcher: Fetcher) -> None:
+        self._engine, self._fetcher = engine, fetcher
+        self._seconds = settings.backend_seconds
+        self._workers: Workers[ShownImage] = Workers(settings.backend_threads)
+        self._memory = Memory()
+        self._default_controls = read_controls(config_text(WHOLE_IMAGE))
+        self.metrics = Metrics()
+        self.metrics.watch_pending(lambda: self._workers.pending)
+
+    @property
+    def version(self) -> str:
+        """The ensemble's version."""
+        return self._engine.version
+
+    def stop(self) -> None:
+        """Let running work finish for a moment and drop the rest."""
+        self._workers.stop()
+
+    def setup(self, request: SetupRequest) -> dict[str, Any]:
+        """Check the labeling configuration and say which version would answer.
+
+        Raises:
+            Refused: 422, the configuration cannot hold a pre-label; says what it lacks.
+        """
+        if not (request.labeling_config or "").strip():
+            raise Refused(422, "the project has no labeling configuration yet; save one, then connect the backend")
+        self._controls(request.labeling_config)
+        return {"model_version": self.version}
+
+    def predict(self, request: PredictRequest) -> dict[str, Any]:
+        """One entry for each task, in order.
+
+        After ``backend_seconds`` the rest is answered with ``[]`` and goes on in the background, so that the next call
+        finds it done.
+
+        Raises:
+            Refused: 422, the labeling configuration cannot hold a pre-label.
+        """
+        with self.metrics.requests.time():
+            return self._predict(request)
+
+    def hear(self, event: WebhookEvent) -> None:
+        """Keep a webhook's action and ids as a hint; what is lost here is found by pulling."""
+        ids = event.ids()
+        subject = f"labelstudio:{ids.get('project', ['?'])[0]}"
+        self.metrics.webhooks.labels(event.action if event.action in KNOWN_ACTIONS else "other").inc()
+        self._engine.record_event("webhook", subject, {"action": event.action, "ids": ids})
+
+    def _predict(self, request: PredictRequest) -> dict[str, Any]:
+        deadline = time.monotonic() + self._seconds
+        controls = self._controls(request.label_config)
+        version = self.version
+        waiting = [self._begin(task, controls, version, len(request.tasks)) for task in request.tasks]
+        wait([future for future in waiting if future is not None], timeout=max(0.0, deadline - time.monotonic()))
+        shown = [self._outcome(future) for future in waiting]
+        if request.drawn is not None:
+            results: list[Entry] = [answer_drawn(image, request.drawn, controls, version) for image in shown]
+        else:
+            results = [[] if image is None else prediction(image, controls, version) for image in shown]
+        return {"results": results, "model_version": version}
+
+    def _controls(self, xml: str | None) -> Controls:
+        if not (xml or "").strip():
+            return self._default_controls
+        try:
+            return read_controls(xml or "")
+        except InputError as error:
+            raise Refused(422, str(error)) from None
+
+    def _begin(self, task: Any, controls: Controls, version: str, urgency: int) -> Future[ShownImage] | None:
+        """The future answer of one task; ``None`` where the task has no address to look at."""
+        number = task.get("id") if isinstance(task, dict) else None
+        try:
+            address = _address(task, controls)
+        except ImageError as error:
+            self._fail(f"task {number}", number, error)
+            return None
+        known = self._memory.get(address, version)
+        if known is not None:
+            self.metrics.tasks.labels("remembered").inc()
+            future: Future[ShownImage] = Future()
+            future.set_result(known)
+            return future
+        return self._workers.submit(f"{version} {address}", lambda: self._work(address, number, version), urgency)
+
+    def _work(self, address: str, number: Any, version: str) -> ShownImage:
+        """Fetch and pre-label one image, on a worker's thread."""
+        try:
+            with self.metrics.images.time():
+                data = self._fetcher.read(address)
+                image = self._engine.prelabel(data, name=_name(address), uri=address)
+        except Exception as error:
+            self._fail(address, number, error)
+            raise
+        self.metrics.tasks.labels("done").inc()
+        self._memory.put(address, version, image)
+        return image
+
+    def _outcome(self, future: Future[ShownImage] | None) -> ShownImage | None:
+        if future is None:
+            return None
+        if not future.done():
+            self.metrics.tasks.labels("late").inc()
+            return None
+        return None if future.cancelled() or future.exception() is not None else future.result()
+
+    def _fail(self, subject: str, number: Any, error: Exception) -> None:
+        """Count, log and record a failure; what failed must not be hidden by a database that fails too."""
+        expected = isinstance(error, AnnotatorError)
+        reason = error.reason if isinstance(error, ImageError) else ("failed" if expected else "internal_error")
+        message = str(error) if expected else f"{type(error).__name__}: {error}"
+        self.metrics.tasks.labels(reason).inc()
+        log.warning("task %s: %s", number, message, exc_info=None if expected else error)
+        try:
+            self._engine.record_failure(subject=subject, name=_name(subject), reason=reason, message=message)
+        except Exception:
+            log.exception("the failure could not be recorded")
+
+
+KNOWN_ACTIONS = frozenset(
+    f"{noun}_{verb}"
+    for noun in ("ANNOTATION", "ANNOTATIONS", "TASKS", "PROJECT", "LABEL_LINK")
+    for verb in ("CREATED", "UPDATED", "DELETED")
+) | {"START_TRAINING"}
+"""Actions that are counted by name; a label value of a metric must not be the sender's choice."""
+
+
+def _address(task: Any, controls: Controls) -> str:
+    data = task.get("data") if isinstance(task, dict) else None
+    if not isinstance(data, dict):
+        raise ImageError("no_address", "the task has no data")
+    address = data.get(controls.data_key)
+    if not isinstance(address, str) or not address.strip():
+        raise ImageError("no_address", f"the task's data has no address under '{controls.data_key}'")
+    return address.strip()
+
+
+def _name(address: str) -> str:
+    """The file name in an address, for people to read."""
+    path = address.partition("?d=")[2] or address.partition("?")[0]
+    return unquote(path).rstrip("/").rpartition("/")[2] or address
