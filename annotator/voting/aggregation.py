@@ -52,14 +52,13 @@ def aggregate(
         gender_method = choose_gender_method(genders)
     by_age = AGE_FUNCTIONS[age_method](ages, seed)
     by_gender = GENDER_FUNCTIONS[gender_method](genders)
-    given = ~np.isnan(votes.age) | (votes.gender >= 0)
     return Consensus(
         votes.person_ids,
         by_age.age,
         by_age.sd,
         by_gender.gender,
         by_gender.probability,
-        np.bincount(votes.person[given], minlength=len(votes.person_ids)),
+        np.bincount(votes.person[votes.answered], minlength=len(votes.person_ids)),
         by_age.n_eff,
         annotator_columns(votes, controls, by_age),
         age_method,

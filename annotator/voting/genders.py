@@ -51,8 +51,7 @@ class GenderVotes:
 
 @dataclass(frozen=True, slots=True)
 class GenderResult:
-    """``gender`` codes (``-1`` unsettled or without votes) and the probability of the likelier one (NaN likewise
-    without votes), both ``(people,)``."""
+    """``gender`` codes, ``-1`` where unsettled, and the probability of the likelier one, NaN without votes; ``(people,)``."""
 
     gender: Ints
     probability: Floats

@@ -1,8 +1,9 @@
 """The Gaussian truth model: true ages, annotator biases and annotator variances, all from the votes themselves.
 
 ``v_ij = t_i + b_j + e_ij`` with ``e_ij ~ N(0, s_j^2 h(t_i))``, ``b_j ~ N(0, tau^2)`` and an inverse-gamma prior on
-``s_j^2`` worth ``PRIOR_VOTES`` votes of the common variance; expectation maximisation (after Zhao and Han, "A
-probabilistic model for estimating real-valued truth from conflicting sources", QDB 2012). Control people enter as known truths.
+``s_j^2`` worth ``PRIOR_VOTES`` votes of the common variance; expectation maximisation (after Zhao and Han,
+"A probabilistic model for estimating real-valued truth from conflicting sources", QDB 2012). Control people enter as
+known truths.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,14 +30,21 @@ def annotator_columns(votes: VoteTable, controls: ControlTable | None, result: A
     right = (votes.gender == true_gender)[gender_known].astype(np.float64)
     return AnnotatorColumns(
         votes.annotator_ids,
-        np.bincount(votes.annotator[aged | gendered], minlength=annotators),
-        np.bincount(votes.annotator[age_known | gender_known], minlength=annotators),
+        np.bincount(votes.annotator[votes.answered], minlength=annotators),
+        np.bincount(votes.annotator[_controls(votes, age_known, gender_known)], minlength=annotators),
         mae,
         bias,
         sd,
         _mean_by(votes.annotator[gender_known], right, annotators),
         _relative_weight(result.weight, np.bincount(votes.annotator[aged], minlength=annotators)),
     )
+
+
+def _controls(votes: VoteTable, age_known: NDArray[np.bool_], gender_known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """One true row for each pair of annotator and control person."""
+    return replace(
+        votes, age=np.where(age_known, votes.age, np.nan), gender=np.where(gender_known, votes.gender, -1)
+    ).answered
 
 
 def _truth_of_votes(votes: VoteTable, controls: ControlTable | None) -> tuple[Floats, Ints]:

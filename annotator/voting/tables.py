@@ -139,6 +139,16 @@ class VoteTable:
             [gender_code(vote.gender) for vote in kept],
         )
 
+    @property
+    def answered(self) -> NDArray[np.bool_]:
+        """One true row for each pair of person and annotator with an age or a gender; in one row or in two."""
+        given = ~np.isnan(self.age) | (self.gender >= 0)
+        pair = np.where(given, self.person * max(len(self.annotator_ids), 1) + self.annotator, -1)
+        rows = np.flatnonzero(given)
+        first = np.zeros(len(self), np.bool_)
+        first[rows[np.diff(pair[rows], prepend=-1) != 0]] = True
+        return first
+
     def select(self, rows: NDArray[np.bool_]) -> VoteTable:
         """The rows where ``rows`` is true, with all names kept."""
         return VoteTable(
