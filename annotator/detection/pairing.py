@@ -50,13 +50,14 @@ def assign_faces(bodies: Sequence[Box], faces: Sequence[Box]) -> list[int | None
 def pair(detections: Sequence[Detection], width: int, height: int) -> list[Pair]:
     """People of a ``width`` x ``height`` image out of its body and face boxes.
 
-    Boxes are clipped to the image and rounded to whole pixels; those that then enclose nothing are dropped. People come
-    in reading order of their body (or, without one, their face): from the left edge, then from the top.
+    Boxes are clipped to the image; those that then hold no whole pixel are dropped. Pairs are found on the boxes
+    truncated to whole pixels, as the reference does. People come from left to right (by their body or, without one,
+    their face), whatever the order of the detections.
     """
-    found = [(whole, item) for item in detections if (whole := _whole(item.box, width, height))]
+    found = [(box, item) for item in detections if (box := _inside(item.box, width, height))]
     bodies = [(box, item.score) for box, item in found if item.kind == "person"]
     faces = [(box, item.score) for box, item in found if item.kind == "face"]
-    owners = assign_faces([box for box, _ in bodies], [box for box, _ in faces])
+    owners = assign_faces([_whole(box) for box, _ in bodies], [_whole(box) for box, _ in faces])
     face_of = {owner: face for face, owner in zip(faces, owners, strict=True) if owner is not None}
     pairs: list[Pair] = [_pair(body, face_of.get(number)) for number, body in enumerate(bodies)]
     pairs += [_pair(None, face) for face, owner in zip(faces, owners, strict=True) if owner is None]
@@ -75,11 +76,16 @@ def _reading_order(found: Pair) -> tuple[tuple[float, ...], ...]:
     return tuple(box.as_tuple() for box in (first, second) if box is not None)
 
 
-def _whole(box: Box, width: int, height: int) -> Box | None:
+def _inside(box: Box, width: int, height: int) -> Box | None:
+    """The part within the image; ``None`` where that is less than a pixel."""
     if not box.is_usable:
         return None
-    whole = Box(*map(float, box.clipped(width, height).as_ints()))
-    return whole if whole.is_usable else None
+    inside = box.clipped(width, height)
+    return inside if _whole(inside).is_usable else None
+
+
+def _whole(box: Box) -> Box:
+    return Box(*(float(int(corner)) for corner in box.as_tuple()))
 
 
 def _corners(boxes: Sequence[Box]) -> NDArray[np.float64]:

@@ -27,7 +27,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from annotator.errors import ImageError
-from annotator.images.signatures import is_truncated, sniff, sniff_unsupported
+from annotator.images.signatures import is_truncated, sniff, sniff_unsupported, turns_itself
 from annotator.predictors.base import Pixels
 
 MAX_BYTES = 100_000_000
@@ -67,7 +67,7 @@ def probe(data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIXE
     """
     with _opened(data, max_bytes, max_pixels) as (image, kind):
         width, height = image.size
-        turned = _orientation(image, kind) >= 5
+        turned = _orientation(image, data, kind) >= 5
     return ImageInfo(kind, *((height, width) if turned else (width, height)))
 
 
@@ -81,7 +81,7 @@ def decode(data: bytes, *, max_bytes: int = MAX_BYTES, max_pixels: int = MAX_PIX
         ImageError: with a reason of the table above.
     """
     with _opened(data, max_bytes, max_pixels) as (image, kind):
-        orientation = _orientation(image, kind)
+        orientation = _orientation(image, data, kind)
         if kind == "TIFF":  # the only decoder that may warn
             with _quiet():
                 image.load()
@@ -96,7 +96,7 @@ def orientation_of(data: bytes) -> int:
         ImageError: the bytes are no image.
     """
     with _opened(data, len(data), None) as (image, kind):
-        return _orientation(image, kind)
+        return _orientation(image, data, kind)
 
 
 def is_plain(data: bytes) -> bool:
@@ -112,7 +112,9 @@ def is_plain(data: bytes) -> bool:
         if kind not in {"JPEG", "PNG", "WEBP", "BMP"} or image.mode not in {"RGB", "L", "P", "1"}:
             return False
         deep = kind == "PNG" and data[24] > 8
-        return not deep and "transparency" not in image.info and (kind == "JPEG" or _orientation(image, kind) == 1)
+        return (
+            not deep and "transparency" not in image.info and (kind == "JPEG" or _orientation(image, data, kind) == 1)
+        )
 
 
 @contextmanager
@@ -130,8 +132,9 @@ def _opened(data: bytes, max_bytes: int, max_pixels: int | None) -> Iterator[tup
     except Image.DecompressionBombError as error:
         raise ImageError("too_many_pixels", str(error)) from error
     except Exception as error:  # decoders raise anything on damaged files
-        reason = "truncated" if "truncated" in str(error).lower() else "unreadable"
-        raise ImageError(reason, f"damaged {kind} file: {error or type(error).__name__}") from error
+        cause = " ".join(str(error).split()) or type(error).__name__
+        reason = "truncated" if "truncated" in cause.lower() else "unreadable"
+        raise ImageError(reason, f"damaged {kind} file: {cause}") from error
 
 
 def _checked_kind(data: bytes, max_bytes: int) -> str:
@@ -191,16 +194,24 @@ def _plugins(kind: str) -> tuple[str, ...]:
     return ("JPEG", "MPO") if kind == "JPEG" else (kind,)
 
 
-def _orientation(image: Image.Image, kind: str) -> int:
-    """EXIF orientation 1 to 8; 1 for the formats whose decoder turns the picture itself, and for nonsense."""
-    if kind in {"TIFF", "HEIF"}:
+def _orientation(image: Image.Image, data: bytes, kind: str) -> int:
+    """EXIF orientation 1 to 8 that is still to be applied; 1 for nonsense.
+
+    TIFF's decoder applies it itself. HEIF has turns of its own (``irot``, ``imir``), which its decoder follows; its
+    EXIF counts only where the file has none, as some converters write it.
+    """
+    if kind == "TIFF" or (kind == "HEIF" and turns_itself(data)):
         return 1
+    value = image.info.get("original_orientation") if kind == "HEIF" else _exif_orientation(image)
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _exif_orientation(image: Image.Image) -> object:
     try:
         with _quiet():
-            value = image.getexif().get(ExifTags.Base.Orientation, 1)
+            return image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # noqa: BLE001 - a broken EXIF block must not cost the picture
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+        return None
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:

@@ -6,7 +6,6 @@ there are is enough to refuse a file: registering 100,000 images must not decode
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 
 _BMFF_BRANDS = {
@@ -89,7 +88,7 @@ def is_truncated(data: bytes, kind: str) -> bool:
         return False
     try:
         return check(data)
-    except (IndexError, ValueError, struct.error):
+    except (IndexError, ValueError):
         return True
 
 
@@ -113,10 +112,17 @@ def _jpeg_truncated(data: bytes) -> bool:
 def _png_truncated(data: bytes) -> bool:
     at = 8
     while True:
-        length, name = struct.unpack_from(">I4s", data, at)
+        length, name = _head(data, at)
         at += 12 + length
         if name == b"IEND":
             return at > len(data)
+
+
+def _head(data: bytes, at: int) -> tuple[int, bytes]:
+    """Length and name of a PNG chunk or a box."""
+    if at + 8 > len(data):
+        raise IndexError(at)
+    return int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
 
 
 def _webp_truncated(data: bytes) -> bool:
@@ -145,18 +151,26 @@ def _gif_skip_blocks(data: bytes, at: int) -> int:
 
 
 def _bmff_truncated(data: bytes) -> bool:
-    at, seen = 0, set()
+    at = 0
+    seen: set[bytes] = set()
     while at < len(data):
-        size, name = struct.unpack_from(">I4s", data, at)
+        size, name = _head(data, at)
         seen.add(name)
         if size == 1:
-            (size,) = struct.unpack_from(">Q", data, at + 8)
+            size = int.from_bytes(data[at + 8 : at + 16], "big")
         if size == 0:
             break
         if size < 8 or at + size > len(data):
             return True
         at += size
     return b"meta" not in seen or not seen & {b"mdat", b"idat"}
+
+
+def turns_itself(data: bytes) -> bool:
+    """Whether a HEIF file carries a rotation or a mirroring of its own, which outrank EXIF."""
+    at = data.find(b"meta")
+    end = at + int.from_bytes(data[at - 4 : at], "big") if at >= 4 else 0
+    return any(data.find(name, at, end) >= 0 for name in (b"irot", b"imir"))
 
 
 _CHECKS: dict[str, Callable[[bytes], bool]] = {

@@ -33,6 +33,7 @@ def load_recipe() -> ModuleType:
 
 
 RECIPE = load_recipe()
+SIDE = 224
 
 
 def digest(image: Pixels) -> str:
@@ -73,3 +74,48 @@ def test_inference_crops_equal_the_reference(case: str, mode: str) -> None:
             faces = [box for box, kind in boxes if kind == "face"]
             bodies = [box for i, (box, kind) in enumerate(boxes) if kind == "person" and i != row["body"]]
             check(person_crop(image, boxes[row["body"]][0], faces=faces, bodies=bodies), golden["bodies"][number])
+
+
+def dataset_rows() -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(READER["csv"])))
+
+
+def box_of(row: dict[str, str], kind: str) -> Box | None:
+    corners = [int(row[f"{kind}_{corner}"]) for corner in ("x0", "y0", "x1", "y1")]
+    return None if corners == [-1] * 4 else Box(*corners)
+
+
+def reader_items(mode: str) -> list[dict[str, Any]]:
+    """What our crops make of the CSV by the reader's rules: rows with a truth and a crop left."""
+    with_faces, with_bodies = mode != "persons_only", mode != "faces_only"
+    items = []
+    for row in dataset_rows():
+        if row["img_name"] not in READER["images"] or (row["age"], row["gender"]) == ("-1", "-1"):
+            continue
+        image = synthetic(READER["images"][row["img_name"]])
+        boxes = [
+            box_of(r, kind) for r in dataset_rows() if r["img_name"] == row["img_name"] for kind in ("face", "person")
+        ]
+        body, face = box_of(row, "person"), box_of(row, "face")
+        others = [box for box in boxes if box is not None and box != body]
+        crops = {
+            "body": dataset_person_crop(image, body, others) if body is not None and with_bodies else None,
+            "face": dataset_face_crop(image, face) if face is not None and with_faces else None,
+        }
+        if any(crop is not None for crop in crops.values()):
+            items.append({"image": row["img_name"], "age": row["age"], "gender": row["gender"], **crops})
+    return items
+
+
+@pytest.mark.parametrize("mode", ["faces+persons", "faces_only", "persons_only"])
+def test_dataset_crops_equal_the_reference_reader(mode: str) -> None:
+    names = ("image", "age", "gender")
+    golden = {tuple(item[name] for name in names): item for item in READER["runs"][mode]["items"]}
+    items = {tuple(item[name] for name in names): item for item in reader_items(mode)}
+    assert items.keys() == golden.keys()
+    black = np.zeros((SIDE, SIDE, 3), np.uint8)
+    for key, item in items.items():
+        for part in ("face", "body"):
+            assert (item[part] is None) == golden[key][f"{part}_blank"]
+            square = black if item[part] is None else letterbox(item[part], SIDE)
+            assert digest(square) == golden[key][f"{part}_sha256"]
