@@ -1,0 +1,167 @@
+"""From columns to the charts of the page; each function gives SVG, or ``None`` where there is nothing to show yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+
+from annotator.evaluation.report import charts
+from annotator.evaluation.report.data import AnnotatorRow, Floats, PeopleColumns
+
+LARGE_ERROR_YEARS = 5.0
+MIN_KNOWN = 20
+"""Fewer people with a known truth than this give no curve: it would be noise."""
+_GROUP_YEARS = 5
+_CURVE_POINTS = 200
+
+
+def review_curve(people: PeopleColumns) -> str | None:
+    """Share of the errors above 5 years that a review of the top x % by priority catches.
+
+    The expected curve needs no truth: it adds up P(|error| > 5). The measured ones use the people whose truth did not
+    depend on the triage.
+    """
+    series = []
+    ranked = np.isfinite(people.priority) & np.isfinite(people.large_error_probability)
+    if ranked.sum() >= MIN_KNOWN and people.large_error_probability[ranked].sum() > 0:
+        series.append(("expected", *_caught(people.priority[ranked], people.large_error_probability[ranked])))
+    error = people.error
+    known = np.isfinite(error) & np.isfinite(people.priority) & people.trusted
+    large = (error[known] > LARGE_ERROR_YEARS).astype(np.float64)
+    if known.sum() >= MIN_KNOWN and large.any():
+        series.append((f"measured on {known.sum():,}", *_caught(people.priority[known], large)))
+        gap = _gap(people)[known]
+        if np.isfinite(gap).all():
+            series.append(("measured, by raw difference", *_caught(gap, large)))
+    if not series:
+        return None
+    y_label = f"errors above {LARGE_ERROR_YEARS:g} years caught, %"
+    return charts.draw(charts.lines(series, "people reviewed, %", y_label, diagonal=True), "review")
+
+
+def risk_coverage(people: PeopleColumns) -> str | None:
+    """MAE of the people that are kept when the least sure ones go to review."""
+    error = people.error
+    known = np.isfinite(error) & np.isfinite(people.expected_error) & people.trusted
+    if known.sum() < MIN_KNOWN:
+        return None
+    series = []
+    for name, order in (("by expected error", people.expected_error[known]), ("by true error (oracle)", error[known])):
+        kept = error[known][np.argsort(order, kind="stable")]
+        risk = np.cumsum(kept) / np.arange(1, len(kept) + 1)
+        coverage = np.arange(1, len(kept) + 1) / len(kept) * 100
+        series.append((name, *_thin(coverage, risk)))
+    return charts.draw(charts.lines(series, "people kept without review, %", "MAE of the kept, years"), "risk")
+
+
+def mae_by_age(people: PeopleColumns, seed: int = 0) -> str | None:
+    """MAE by 5-year group of the true age, with 95 % bootstrap intervals and counts (the paper's figure 3)."""
+    error = people.error
+    known = np.isfinite(error) & people.trusted
+    if known.sum() < MIN_KNOWN:
+        return None
+    group = (people.truth_age[known] // _GROUP_YEARS).astype(np.int64)
+    labels, values, low, high, counts = [], [], [], [], []
+    for number in np.unique(group):
+        errors = error[known][group == number]
+        start = int(number) * _GROUP_YEARS
+        labels.append(f"{start}-{start + _GROUP_YEARS - 1}")
+        values.append(float(errors.mean()))
+        bounds = _bootstrap(errors, seed)
+        low.append(bounds[0])
+        high.append(bounds[1])
+        counts.append(len(errors))
+    paint = charts.bars_with_intervals(labels, np.array(values), np.array(low), np.array(high), counts, "MAE, years")
+    return charts.draw(paint, "mae", width=11.0, height=3.4)
+
+
+def predictor_pairs(people: PeopleColumns) -> list[tuple[str, str]]:
+    """A scatter per pair of predictors: (caption, SVG)."""
+    found = []
+    for first, second in combinations(people.predictions, 2):
+        x, y = people.predictions[first], people.predictions[second]
+        both = np.isfinite(x) & np.isfinite(y)
+        if both.sum() < 2:
+            continue
+        paint = charts.agreement(x, y, people.review, first, second)
+        caption = f"{first} and {second}: mean difference {float(np.mean(y[both] - x[both])):+.1f} years"
+        found.append((caption, charts.draw(paint, f"pair-{first}-{second}", width=5.2, height=5.2)))
+    return found
+
+
+def interval_coverage(people: PeopleColumns) -> tuple[float, int, str] | None:
+    """Coverage of the 90 % interval, people it was measured on, and the chart by 20-year group of predicted age."""
+    known = np.isfinite(people.error) & np.isfinite(people.age_low) & people.trusted
+    if known.sum() < MIN_KNOWN:
+        return None
+    inside = (people.truth_age >= people.age_low) & (people.truth_age <= people.age_high)
+    group = (people.age[known] // 20).astype(np.int64)
+    names, values, spread = [], [], []
+    for number in np.unique(group):
+        hits = inside[known][group == number]
+        if len(hits) < MIN_KNOWN:
+            continue
+        share = float(hits.mean())
+        names.append(f"{number * 20}-{number * 20 + 19} years (n = {len(hits):,})")
+        values.append(100 * share)
+        spread.append(196 * np.sqrt(max(share * (1 - share), 1 / (4 * len(hits))) / len(hits)))
+    paint = charts.dots_with_intervals(names, np.array(values), np.array(spread), "truth inside the interval, %", 90)
+    return float(inside[known].mean()), int(known.sum()), charts.draw(paint, "coverage", height=1.2 + 0.45 * len(names))
+
+
+def gender_reliability(people: PeopleColumns) -> str | None:
+    """Share of women among people with a given P(female): on the diagonal where it is calibrated."""
+    known = np.isfinite(people.truth_female) & np.isfinite(people.female_probability) & people.trusted
+    if known.sum() < MIN_KNOWN:
+        return None
+    probability, truth = people.female_probability[known], people.truth_female[known]
+    which = np.minimum((probability * 10).astype(np.int64), 9)
+    bins = [number for number in range(10) if (which == number).any()]
+    x = np.array([100 * probability[which == number].mean() for number in bins])
+    y = np.array([100 * truth[which == number].mean() for number in bins])
+    return charts.draw(charts.lines([("", x, y)], "P(female), %", "women, %", diagonal=True), "gender")
+
+
+def annotator_bias(rows: Sequence[AnnotatorRow]) -> str | None:
+    """Bias of each annotator with its 95 % interval, the ones with the most controls first."""
+    seen = sorted((row for row in rows if row.controls >= 2), key=lambda row: -row.controls)[:30]
+    if not seen:
+        return None
+    names = [f"{row.name} ({row.controls})" for row in seen]
+    bias = np.array([row.age_bias for row in seen])
+    spread = np.array([1.96 * row.age_sd / np.sqrt(row.controls) for row in seen])
+    paint = charts.dots_with_intervals(
+        names, bias, np.nan_to_num(spread), "vote - truth, years (number of controls)", 0
+    )
+    return charts.draw(paint, "annotators", height=1.2 + 0.32 * len(seen))
+
+
+def _caught(order: Floats, large: Floats) -> tuple[Floats, Floats]:
+    ranked = large[np.argsort(-order, kind="stable")]
+    share = np.concatenate([[0.0], np.cumsum(ranked)]) / ranked.sum() * 100
+    return _thin(np.linspace(0, 100, len(share)), share)
+
+
+def _thin(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    keep = np.unique(np.linspace(0, len(x) - 1, min(_CURVE_POINTS, len(x))).astype(np.int64))
+    return x[keep], y[keep]
+
+
+def _gap(people: PeopleColumns) -> Floats:
+    if len(people.predictions) < 2:
+        return np.full(len(people), np.nan)
+    ages = np.vstack(list(people.predictions.values()))
+    return np.where(np.isfinite(ages).all(axis=0), ages.max(axis=0) - ages.min(axis=0), 0.0)
+
+
+def _bootstrap(errors: Floats, seed: int, resamples: int = 1000) -> tuple[float, float]:
+    """95 % percentile interval of the mean; groups above 2,000 people by the normal approximation, equal by then."""
+    if len(errors) > 2000:
+        half = 1.96 * float(errors.std(ddof=1)) / np.sqrt(len(errors))
+        return float(errors.mean() - half), float(errors.mean() + half)
+    rng = np.random.default_rng(seed)
+    means = errors[rng.integers(0, len(errors), (resamples, len(errors)))].mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
