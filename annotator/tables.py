@@ -98,7 +98,8 @@ class Table:
         self._refuse(
             pc.is_null(spelled), f"unknown {name} {{}}; use female or male, or leave it empty where it is unknown", name
         )
-        return np.array(list(GENDER_CODES.values()), dtype=np.int64)[spelled.to_numpy()]
+        codes: NDArray[np.int64] = np.array(list(GENDER_CODES.values()), dtype=np.int64)[spelled.to_numpy()]
+        return codes
 
     def refuse_repeats(self, keys: NDArray[np.int64], rows: NDArray[np.int64], problem: str) -> None:
         """Stop at the first of ``rows`` whose key occurred before; ``{}`` in ``problem`` becomes the earlier line.

@@ -44,7 +44,8 @@ def lagenda_weights(votes: AgeVotes) -> Floats:
     count = np.bincount(annotator, minlength=votes.annotators)
     missing = np.maximum(LAGENDA_FULL_CONTROLS - count, 0)
     total = np.bincount(annotator, error, votes.annotators) + missing * error.mean()
-    return np.exp(1 / np.maximum(total / (count + missing), LAGENDA_MAE_FLOOR))
+    weight: Floats = np.exp(1 / np.maximum(total / (count + missing), LAGENDA_MAE_FLOOR))
+    return weight
 
 
 def median_ages(votes: AgeVotes) -> AgeResult:

@@ -51,7 +51,7 @@ class GenderVotes:
 
 @dataclass(frozen=True, slots=True)
 class GenderResult:
-    """``gender`` codes, ``-1`` where unsettled, and the probability of the likelier one, NaN without votes; ``(people,)``."""
+    """``(people,)``: ``gender`` codes, ``-1`` where unsettled; ``probability`` of the likelier, NaN without votes."""
 
     gender: Ints
     probability: Floats
@@ -67,7 +67,8 @@ def _female_share(votes: GenderVotes) -> Floats:
     """Share of female votes per person, NaN without votes."""
     female, male = (np.diff(matrix.indptr).astype(np.float64) for matrix in (votes.female, votes.male))
     with np.errstate(invalid="ignore"):
-        return female / (female + male)
+        share: Floats = female / (female + male)
+    return share
 
 
 def _result(female: Floats, threshold: float = 0.0) -> GenderResult:
@@ -114,7 +115,8 @@ def _log_odds(votes: GenderVotes, female: Floats, voted: Any) -> Floats:
     prevalence = (1 + female[voted].sum()) / (2 + voted.sum())
     says_female = np.log(hit) - np.log1p(-miss)
     says_male = np.log1p(-hit) - np.log(miss)
-    return logit(prevalence) + votes.female @ says_female + votes.male @ says_male
+    odds: Floats = logit(prevalence) + votes.female @ says_female + votes.male @ says_male
+    return odds
 
 
 def _chances(right: Floats, wrong: Floats) -> Floats:
@@ -122,4 +124,5 @@ def _chances(right: Floats, wrong: Floats) -> Floats:
     total = right + wrong
     pool = (PRIOR_VOTES * PRIOR_ACCURACY + right.sum()) / (PRIOR_VOTES + total.sum())
     chance = (right + PRIOR_VOTES * pool) / (total + PRIOR_VOTES)
-    return np.clip(chance, 1e-6, 1 - 1e-6)
+    inside: Floats = np.clip(chance, 1e-6, 1 - 1e-6)
+    return inside

@@ -115,7 +115,8 @@ def _new_variance(votes: AgeVotes, sums: _Sums, truth: Floats, doubt: Floats, bi
     expected = np.maximum(residual, 0.0) + uncertain
     count = votes.incidence.T @ np.ones(votes.people)
     pool = (PRIOR_SD**2 + expected.sum()) / (1 + count.sum())
-    return np.maximum((expected + PRIOR_VOTES * pool) / (count + PRIOR_VOTES), MIN_SD**2)
+    variance: Floats = np.maximum((expected + PRIOR_VOTES * pool) / (count + PRIOR_VOTES), MIN_SD**2)
+    return variance
 
 
 def _growth(votes: AgeVotes, model: AnnotatorModel) -> Growth:

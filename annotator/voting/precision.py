@@ -44,7 +44,7 @@ class _ControlErrors:
         return cls((votes.age - truth)[known], votes.annotator[known], truth[known], votes.annotators)
 
     def sums(self, values: Floats) -> Floats:
-        return np.bincount(self.annotator, values, self.annotators)
+        return np.bincount(self.annotator, values, self.annotators).astype(np.float64)
 
 
 def has_controls(votes: AgeVotes) -> bool:
@@ -76,7 +76,8 @@ def _fit_given_growth(errors: _ControlErrors, growth: Growth, debias: bool) -> A
 def _variances(errors: _ControlErrors, factor: Floats, count: Floats, bias: Floats) -> Floats:
     squares = errors.sums(np.square(errors.error - bias[errors.annotator]) / factor)
     pool = (PRIOR_SD**2 + squares.sum()) / (1 + count.sum())
-    return (squares + PRIOR_CONTROLS * pool) / (count + PRIOR_CONTROLS)
+    variance: Floats = (squares + PRIOR_CONTROLS * pool) / (count + PRIOR_CONTROLS)
+    return variance
 
 
 def _significant_bias(errors: _ControlErrors, factor: Floats, count: Floats, variance: Floats) -> Floats:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -118,7 +120,7 @@ def _difficulty(group: Ints, size: Floats) -> Floats:
     return np.where(np.isnan(by_group) | (overall == 0), 1.0, by_group / max(overall, 1e-12))
 
 
-def _shrink(total: Floats, count: Ints, prior: Floats) -> Floats:
+def _shrink(total: NDArray[Any], count: Ints, prior: Floats) -> Floats:
     return (total + PRIOR_CONTROLS * prior) / (count + PRIOR_CONTROLS)
 
 

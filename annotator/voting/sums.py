@@ -72,15 +72,16 @@ class AgeVotes:
     @property
     def count(self) -> Ints:
         """Age votes per person, ``(people,)``."""
-        return np.diff(self.incidence.indptr).astype(np.int64)
+        count: Ints = np.diff(self.incidence.indptr).astype(np.int64)
+        return count
 
     def by_person(self, values: Floats) -> Floats:
         """Sum of one value per vote over each person's votes."""
-        return np.bincount(self.person, values, self.people)
+        return np.bincount(self.person, values, self.people).astype(np.float64)
 
     def by_annotator(self, values: Floats) -> Floats:
         """Sum of one value per vote over each annotator's votes."""
-        return np.bincount(self.annotator, values, self.annotators)
+        return np.bincount(self.annotator, values, self.annotators).astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,17 +107,15 @@ def held_out_score(
 def _debiasing_helps(votes: AgeVotes, seed: int) -> bool:
     if len(_control_people(votes)) < MIN_CONTROLS:
         return False
-    plain, debiased = (
-        np.abs(_held_out_errors(votes, lambda part, _, on=on: precision_ages(part, debias=on), seed))
-        for on in (False, True)
-    )
+    plain = np.abs(_held_out_errors(votes, lambda part, _: precision_ages(part, debias=False), seed))
+    debiased = np.abs(_held_out_errors(votes, lambda part, _: precision_ages(part, debias=True), seed))
     return _clearly_smaller(debiased, plain)
 
 
 def _clearly_smaller(errors: Floats, reference: Floats) -> bool:
     """Whether paired errors are smaller on average by more than ``NOISE`` standard errors."""
     gain = reference - errors
-    return float(gain.mean()) > NOISE * float(gain.std()) / np.sqrt(len(gain))
+    return float(gain.mean()) > NOISE * float(gain.std()) / float(np.sqrt(len(gain)))
 
 
 def _control_people(votes: AgeVotes) -> Ints:
