@@ -65,6 +65,8 @@ def save_llava(model: Any, tokenizer: Any, folder: Path | str, dtype: torch.dtyp
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tied = bool(model.config.tie_word_embeddings)
+    for stale in folder.glob("model*.safetensors*"):
+        stale.unlink()
     named = ((disk_name(name), tensor) for name, tensor in model.state_dict().items())
     kept = ((name, tensor) for name, tensor in named if not (tied and name == "language_model.lm_head.weight"))
     write_shards(((name, tensor.to(dtype or tensor.dtype)) for name, tensor in kept), folder)
@@ -140,10 +142,15 @@ def _fill(tensors: Iterable[tuple[str, torch.Tensor]], shard_bytes: int) -> Iter
         if shard and size + tensor.nbytes > shard_bytes:
             yield shard
             shard, size = {}, 0
-        shard[name] = tensor.detach().cpu().contiguous()
+        shard[name] = _own(tensor.detach().cpu().contiguous())
         size += tensor.nbytes
     if shard:
         yield shard
+
+
+def _own(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor that shares no memory with others, as safetensors demands."""
+    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
 
 
 def _shard_names(count: int) -> list[str]:
