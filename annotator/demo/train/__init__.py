@@ -1,0 +1,1 @@
+"""The scripts that trained the demo weights: ``python -m annotator.demo.train``."""
