@@ -127,7 +127,7 @@ class Fetcher:
             with pool.stream("GET", _raw(url), headers=self._headers(url)) as response:
                 if response.status not in _REDIRECTS:
                     return self._body(response, url)
-                location = dict(response.headers).get(b"location") or dict(response.headers).get(b"Location", b"")
+                location = _header(response, b"location")
             url = self._redirected(url, location.decode("latin-1"))
         raise ImageError("redirects", f"{url.host} redirects more than {self._rules.max_redirects} times")
 
@@ -148,13 +148,18 @@ class Fetcher:
         if response.status != 200:
             hint = "; check label_studio_api_key" if response.status in (401, 403) and self._is_studio(url) else ""
             raise ImageError(f"http_{response.status}", f"{url.host} answered {response.status}{hint}")
+        announced = _header(response, b"content-length")
+        self._check_size(int(announced) if announced.isdigit() else 0)
         chunks, size = [], 0
         for chunk in response.iter_stream():
             size += len(chunk)
-            if size > self._rules.max_bytes:
-                raise ImageError("too_large", f"the image is larger than {self._rules.max_bytes:,} bytes")
+            self._check_size(size)
             chunks.append(chunk)
         return b"".join(chunks)
+
+    def _check_size(self, size: int) -> None:
+        if size > self._rules.max_bytes:
+            raise ImageError("too_large", f"the image is larger than {self._rules.max_bytes:,} bytes")
 
     def _headers(self, url: httpx.URL) -> list[tuple[str, str]]:
         headers = {"Host": url.netloc.decode("ascii"), "User-Agent": "annotator", "Accept": "image/*, */*;q=0.1"}
@@ -175,6 +180,10 @@ class Fetcher:
     @cached_property
     def _ssl(self) -> ssl.SSLContext:
         return httpx.create_ssl_context()
+
+
+def _header(response: httpcore.Response, name: bytes) -> bytes:
+    return next((value for key, value in response.headers if key.lower() == name), b"")
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int]:
