@@ -238,9 +238,15 @@ def _write(path: Path, columns: Mapping[str, Any]) -> None:
     arrow = pa.table({name: _arrow_column(values) for name, values in columns.items()})
     with path.open("wb") as file:
         file.write((",".join(columns) + "\n").encode())
-        write_csv(arrow, file, WriteOptions(include_header=False, quoting_style="needed"))
+        # Arrow's "needed" quotes every string as soon as it may quote at all
+        style = "needed" if any(_needs_quotes(column) for column in arrow.columns) else "none"
+        write_csv(arrow, file, WriteOptions(include_header=False, quoting_style=style))
         file.flush()
         os.fsync(file.fileno())
+
+
+def _needs_quotes(column: Any) -> bool:
+    return pa.types.is_string(column.type) and bool(pc.any(pc.match_substring_regex(column, '[",\r\n]')).as_py())
 
 
 def _arrow_column(values: Any) -> Any:

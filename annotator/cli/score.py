@@ -50,7 +50,7 @@ def score(
     Example: annotator score predictions.csv truth.csv --by-age
     """
     from annotator.evaluation.files import read_predictions
-    from annotator.evaluation.scoring import compare
+    from annotator.evaluation.scoring import compare, strangers
     from annotator.evaluation.scoring import score as score_tables
     from annotator.voting.files import read_truth
 
@@ -60,9 +60,10 @@ def score(
     others = [entry.predictor for entry in scores if entry.predictor != best]
     against = {name: compare(table, known, best, name, seed=seed) for name in others}
     if as_json:
-        _print_json(scores, best, against)
-    else:
-        _print_tables(scores, best, against)
+        _print_json(scores, best, against, strangers(table, known))
+        return
+    _print_tables(scores)
+    _print_summary(scores, best, against, strangers(table, known))
 
 
 def _mae(entry: Score) -> float:
@@ -70,7 +71,7 @@ def _mae(entry: Score) -> float:
     return math.inf if math.isnan(value) else value
 
 
-def _print_json(scores: list[Score], best: str, against: dict[str, Comparison]) -> None:
+def _print_json(scores: list[Score], best: str, against: dict[str, Comparison], unknown: int) -> None:
     import json
 
     predictors = {
@@ -85,7 +86,8 @@ def _print_json(scores: list[Score], best: str, against: dict[str, Comparison]) 
     gaps = {
         name: {**_json_interval("mae_difference", gap.difference), "p": _finite(gap.p)} for name, gap in against.items()
     }
-    typer.echo(json.dumps({"predictors": predictors, "best": best, "best_against": gaps}, indent=2))
+    summary = {"predictors": predictors, "best": best, "best_against": gaps, "people_without_truth": unknown}
+    typer.echo(json.dumps(summary, indent=2))
 
 
 def _json_group(metrics: dict[str, Interval]) -> dict[str, Any]:
@@ -109,7 +111,7 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _print_tables(scores: list[Score], best: str, against: dict[str, Comparison]) -> None:
+def _print_tables(scores: list[Score]) -> None:
     names = list(scores[0].metrics)
     for entry in scores:
         if entry.by_age:
@@ -117,6 +119,11 @@ def _print_tables(scores: list[Score], best: str, against: dict[str, Comparison]
             groups = [(name, group["mae"].n, group) for name, group in entry.by_age.items()]
             typer.echo(_table(["age", "n", *names], groups) + "\n")
     typer.echo(_table(["predictor", "n", *names], [(entry.predictor, entry.n, entry.metrics) for entry in scores]))
+
+
+def _print_summary(scores: list[Score], best: str, against: dict[str, Comparison], unknown: int) -> None:
+    if unknown:
+        typer.echo(f"{unknown:,} predicted people have no truth and are left out")
     for entry in scores:
         if entry.unanswered:
             typer.echo(f"{entry.predictor} gave no age for {entry.unanswered:,} of the known people")

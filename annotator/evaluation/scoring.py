@@ -68,6 +68,12 @@ def score(
     return scores
 
 
+def strangers(predictions: PredictionTable, truth: ControlTable) -> int:
+    """How many predicted people have no truth at all; they count in no score."""
+    age, gender = truth.aligned(predictions.person_ids)
+    return int(np.sum(np.isnan(age) & (gender < 0)))
+
+
 def compare(predictions: PredictionTable, truth: ControlTable, first: str, second: str, *, seed: int = 0) -> Comparison:
     """``|e|`` of one predictor minus that of another on the people that both gave an age."""
     losses = []

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from annotator.voting.averages import median_ages
 from annotator.voting.precision import AnnotatorModel, fit_precision, has_controls, model_ages
-from annotator.voting.sums import PRIOR_SD, AgeResult, AgeVotes, Growth, fit_growth
+from annotator.voting.sums import MIN_SD, PRIOR_SD, AgeResult, AgeVotes, Growth, fit_growth
 from annotator.voting.tables import Floats
 
 PRIOR_VOTES = 10.0
@@ -24,9 +24,6 @@ PRIOR_VOTES = 10.0
 MAX_STEPS = 60
 TOLERANCE = 1e-3
 """EM stops when no annotator's variance changes by a larger share than this."""
-
-MIN_SD = 0.5
-"""No annotator is taken to be more exact than this many years."""
 
 GROWTH_ROUNDS = 2
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from annotator.voting.sums import PRIOR_SD, AgeResult, AgeVotes, Growth, fit_growth, modelled_sd, weighted_ages
+from annotator.voting.sums import MIN_SD, PRIOR_SD, AgeResult, AgeVotes, Growth, fit_growth, modelled_sd, weighted_ages
 from annotator.voting.tables import Floats, Ints
 
 PRIOR_CONTROLS = 10.0
@@ -15,8 +15,11 @@ PRIOR_CONTROLS = 10.0
 SIGNIFICANT = 2.6
 """A bias is taken out from this many standard errors on (1 in 100 by chance)."""
 
-BIAS_MIN_CONTROLS = 5
-"""No bias is estimated from fewer controls."""
+MIN_CONTROLS = 5
+"""From fewer controls no bias is estimated, and nothing about what is typical."""
+
+MIN_ANNOTATORS = 5
+"""Fewer annotators do not show what is typical or common."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +59,9 @@ def fit_precision(votes: AgeVotes, *, debias: bool) -> AnnotatorModel:
     """Bias and variance of each annotator from the controls, shrunk towards all annotators.
 
     With errors ``e`` on ``n_u`` controls, ``h`` the growth of the variance with age and ``k`` = 10:
-    ``s_u^2 = (sum (e - b_u)^2 / h + k s_pool^2) / (n_u + k)``. ``b_u`` is zero unless ``debias`` and significant,
-    and then shrunk by ``n_u / (n_u + k)`` towards the common bias.
+    ``s_u^2 = (sum (e - b_u)^2 / h + k s_pool^2) / (n_u + k)``. ``s_pool^2`` is the median over the annotators, which a
+    few spammers do not move, and for those with next to no controls, who may be spammers, the mean over all votes.
+    ``b_u`` is zero unless ``debias`` and significant, and then shrunk by ``n_u / (n_u + k)`` towards the common bias.
     """
     errors = _ControlErrors.of(votes)
     model = _fit_given_growth(errors, Growth(), debias)
@@ -75,9 +79,12 @@ def _fit_given_growth(errors: _ControlErrors, growth: Growth, debias: bool) -> A
 
 def _variances(errors: _ControlErrors, factor: Floats, count: Floats, bias: Floats) -> Floats:
     squares = errors.sums(np.square(errors.error - bias[errors.annotator]) / factor)
-    pool = (PRIOR_SD**2 + squares.sum()) / (1 + count.sum())
+    average = (PRIOR_SD**2 + float(squares.sum())) / (1 + float(count.sum()))
+    known = count >= MIN_CONTROLS
+    typical = float(np.median(squares[known] / count[known])) if known.sum() >= MIN_ANNOTATORS else average
+    pool = typical + max(average - typical, 0.0) / (1 + count)
     variance: Floats = (squares + PRIOR_CONTROLS * pool) / (count + PRIOR_CONTROLS)
-    return variance
+    return np.maximum(variance, MIN_SD**2)
 
 
 def _significant_bias(errors: _ControlErrors, factor: Floats, count: Floats, variance: Floats) -> Floats:
@@ -88,12 +95,12 @@ def _significant_bias(errors: _ControlErrors, factor: Floats, count: Floats, var
     own = mean - common
     certain = np.abs(own) * np.sqrt(weight) > SIGNIFICANT * np.sqrt(variance)
     shrink = count / (count + PRIOR_CONTROLS)
-    return common + np.where(certain & (count >= BIAS_MIN_CONTROLS), shrink * own, 0.0)
+    return common + np.where(certain & (count >= MIN_CONTROLS), shrink * own, 0.0)
 
 
 def _common_bias(mean: Floats, weight: Floats, annotators: int) -> float:
     """What all annotators err by together, zero where it could be chance; error bars by annotator, not by vote."""
-    if annotators < BIAS_MIN_CONTROLS:
+    if annotators < MIN_ANNOTATORS:
         return 0.0
     common = float(weight @ mean / weight.sum())
     error = float(np.sqrt(np.sum(np.square(weight * (mean - common)))) / weight.sum())

@@ -14,6 +14,9 @@ from annotator.voting.tables import ControlTable, Floats, Ints, VoteTable
 PRIOR_SD = 6.0
 """Standard deviation of one human age vote in years, assumed until the data speak (worth one vote)."""
 
+MIN_SD = 0.5
+"""No annotator is taken to be more exact than this many years."""
+
 SPREAD_DOF = 6.0
 """How many votes the general vote variance is worth beside a person's own spread in the posterior sd."""
 
