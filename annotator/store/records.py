@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from annotator.domain import Box, Fused, ImageRecord, Label, Person, Prediction, PreLabel, Truth, Vote
@@ -129,18 +128,3 @@ def label_values(person_key: int, label: Label) -> Values:
 def to_label(row: LabelRow, person_id: str) -> Label:
     """The label of a row."""
     return Label(person_id, row.age, row.age_sd, row.gender, row.gender_probability, row.source, row.votes, row.method)
-
-
-def overlap_shares(bodies: Iterable[Box | None]) -> list[float]:
-    """For each body box the largest share of its area that another person's box covers (0 without a box)."""
-    boxes = list(bodies)
-    return [
-        _largest_share(box, [other for place, other in enumerate(boxes) if place != here])
-        for here, box in enumerate(boxes)
-    ]
-
-
-def _largest_share(box: Box | None, others: list[Box | None]) -> float:
-    if box is None or box.area <= 0:
-        return 0.0
-    return max((box.intersection(other) / box.area for other in others if other is not None), default=0.0)

@@ -272,9 +272,3 @@ def test_sqlite_is_set_up_for_several_processes(store: Store) -> None:
         assert session.scalar(text("PRAGMA journal_mode")) == "wal"
         assert session.scalar(text("PRAGMA foreign_keys")) == 1
         assert session.scalar(text("PRAGMA busy_timeout")) >= 10_000
-
-
-def test_overlap_shares() -> None:
-    left, right = Box(0, 0, 10, 10), Box(5, 0, 25, 10)
-    assert records.overlap_shares([left, right, None, Box(50, 50, 60, 60)]) == [0.5, 0.25, 0.0, 0.0]
-    assert records.overlap_shares([left]) == [0.0]

@@ -1,0 +1,215 @@
+"""Pre-labelling: people, predictions and one fused opinion for whatever is pending.
+
+Everything is written under natural keys and an image leaves ``pending`` in the same transaction that writes its
+pre-labels, so a run that was killed anywhere is continued by the next one and ends in the same rows.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from annotator.domain import Evidence, Person, Prediction, PredictionStatus
+from annotator.ensemble import fuse
+from annotator.ensemble.fit import Fit
+from annotator.pipeline import failures
+from annotator.pipeline.detect import People, find_people
+from annotator.pipeline.failures import Failure
+from annotator.pipeline.loading import LoadedBatch, LoadedImage, pending_batches
+from annotator.pipeline.predict import predictions
+from annotator.pipeline.triage import TriageReport, triage
+from annotator.pipeline.version import current_fit, ensemble_version
+from annotator.pipeline.watch import SILENT, Watch
+from annotator.predictors.base import PersonView, Predictor
+from annotator.predictors.registry import Lazy, ModelSet
+from annotator.settings import Settings
+from annotator.store import records
+from annotator.store.session import Store
+from annotator.store.tables import EventRow, ImageRow, ImageState, PersonRow, PredictionRow, PreLabelRow
+from annotator.store.upsert import upsert
+
+Known = dict[tuple[int, str], Prediction]
+"""Predictions by person key and predictor name."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrelabelReport:
+    """What one run did: counts of images and people, the version, and the triage over everybody."""
+
+    version: str
+    images: int
+    people: int
+    failed: int
+    triage: TriageReport
+
+
+def prelabel(
+    store: Store,
+    settings: Settings,
+    models: ModelSet,
+    *,
+    limit: int | None = None,
+    retry_failed: bool = False,
+    watch: Watch = SILENT,
+) -> PrelabelReport:
+    """Pre-labels up to ``limit`` pending images, then triages everybody again.
+
+    Pending are new images and those whose pre-label is of another version; with ``retry_failed`` also those that
+    failed. One image's failure becomes a row with its reason. Models are loaded only if something is pending.
+    """
+    work = Prelabelling(store, settings, models)
+    pending = work.plan(retry_failed=retry_failed)
+    images = people = failed = 0
+    watch.begin("images pre-labelled", pending if limit is None else min(pending, limit))
+    for batch in pending_batches(store, settings, limit):
+        done = work.process(batch)
+        images, people, failed = images + done.images, people + done.people, failed + len(done.failed)
+        watch.step(done.images + len(done.failed))
+    return PrelabelReport(work.version, images, people, failed, triage(store, settings))
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReport:
+    """What became of one batch: pre-labelled images, the people on them, and what failed."""
+
+    images: int
+    people: int
+    failed: list[Failure]
+
+
+class Prelabelling:
+    """One version of the ensemble at work on batches of images."""
+
+    def __init__(self, store: Store, settings: Settings, models: ModelSet) -> None:
+        self.store, self.settings, self.models = store, settings, models
+        self.fit: Fit | None = current_fit(store, models)
+        self.version = ensemble_version(models, self.fit)
+        self._pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="prepare")
+
+    def plan(self, *, retry_failed: bool) -> int:
+        """Marks what needs this version as pending; returns how many images are."""
+        with self.store.write() as session:
+            stale = (ImageRow.state == ImageState.DONE) & or_(
+                ImageRow.version.is_(None), ImageRow.version != self.version
+            )
+            session.execute(update(ImageRow).where(stale).values(state=ImageState.PENDING))
+            if retry_failed:
+                _reopen_failed(session, [model.version for model in self.models.predictors])
+            pending = select(func.count()).select_from(ImageRow).where(ImageRow.state == ImageState.PENDING)
+            return session.scalar(pending) or 0
+
+    def process(self, batch: LoadedBatch) -> BatchReport:
+        """Takes a batch from pixels to pre-labels."""
+        people, undetected = find_people(self.store, self.models, batch.images)
+        lost = {row.id for row, _ in undetected}
+        good = [image for image in batch.images if image.row.id not in lost]
+        known = self._predict(good, people)
+        failed = [*batch.failed, *undetected]
+        with self.store.write() as session:
+            _fail(session, failed)
+            self._finish(session, good, people, known)
+        count = sum(len(people[image.row.id]) for image in good)
+        return BatchReport(len(good), count, [failure for _, failure in failed])
+
+    def _predict(self, images: Sequence[LoadedImage], people: People) -> Known:
+        """All predictions of these people: those in the store, and the missing ones, stored batch by batch."""
+        rows = [row for image in images for row in people[image.row.id]]
+        views = {row.id: view for image in images for row, view in _views(image, people[image.row.id])}
+        with self.store.read() as session:
+            known = stored_predictions(session, self.models, rows)
+        for model in self.models.predictors:
+            missing = [row for row in rows if (row.id, model.name) not in known]
+            if missing:
+                self._ask(model, missing, views, known)
+        return known
+
+    def _ask(
+        self, model: Lazy[Predictor], rows: Sequence[PersonRow], views: dict[int, PersonView], known: Known
+    ) -> None:
+        asked = iter(rows)
+        for batch in predictions(model.get(), [views[row.id] for row in rows], self._pool):
+            answered = [(next(asked), answer) for answer in batch]
+            values = [records.prediction_values(row, answer) for row, answer in answered]
+            with self.store.write() as session:
+                upsert(session, PredictionRow, values, keys=("person_key", "predictor", "version"))
+            known.update({(row.id, answer.predictor): answer for row, answer in answered})
+
+    def _finish(self, session: Session, images: Sequence[LoadedImage], people: People, known: Known) -> None:
+        """Fuses and writes pre-labels, and marks the images as done."""
+        rows = [(image.row, row) for image in images for row in people[image.row.id]]
+        names = [model.name for model in self.models.predictors]
+        evidence = [_evidence(image, row, [known[(row.id, name)] for name in names]) for image, row in rows]
+        fused = fuse(evidence, self.fit)
+        keys = [row.id for _, row in rows]
+        _retire(session, keys)
+        values = [records.pre_label_values(key, self.version, one) for key, one in zip(keys, fused, strict=True)]
+        upsert(session, PreLabelRow, values, keys=("person_key", "version"))
+        for image in images:
+            data = {"version": self.version, "people": len(people[image.row.id])}
+            session.add(EventRow(kind="prelabelled", subject=image.row.sha256, data=data))
+        done = [image.row.id for image in images]
+        values_done = {"state": ImageState.DONE, "version": self.version}
+        session.execute(update(ImageRow).where(ImageRow.id.in_(done)).values(values_done))
+        failures.forget(session, failures.PRELABEL, [image.row.sha256 for image in images])
+
+
+def stored_predictions(session: Session, models: ModelSet, people: Sequence[PersonRow]) -> Known:
+    """What these versions of the predictors said of people and their present boxes."""
+    versions = [model.version for model in models.predictors]
+    revisions = {row.id: row.revision for row in people}
+    said = PredictionRow.person_key.in_(list(revisions)) & PredictionRow.version.in_(versions)
+    return {
+        (row.person_key, row.predictor): records.to_prediction(row)
+        for row in session.scalars(select(PredictionRow).where(said))
+        if row.revision == revisions[row.person_key]
+    }
+
+
+def _reopen_failed(session: Session, versions: Sequence[str]) -> None:
+    """Failed images become pending, failed predictions of these versions are forgotten."""
+    wrong = (PredictionRow.status == PredictionStatus.FAILED) & PredictionRow.version.in_(versions)
+    images = select(PersonRow.image_key).join(PredictionRow, PredictionRow.person_key == PersonRow.id).where(wrong)
+    again = or_(ImageRow.state == ImageState.FAILED, ImageRow.id.in_(images))
+    session.execute(
+        update(ImageRow).where(again).values(state=ImageState.PENDING), execution_options={"synchronize_session": False}
+    )
+    session.execute(delete(PredictionRow).where(wrong))
+
+
+def _fail(session: Session, failed: Sequence[tuple[ImageRow, Failure]]) -> None:
+    failures.record(session, failures.PRELABEL, [failure for _, failure in failed])
+    keys = [row.id for row, _ in failed]
+    session.execute(update(ImageRow).where(ImageRow.id.in_(keys)).values(state=ImageState.FAILED))
+
+
+def _retire(session: Session, person_keys: Sequence[int]) -> None:
+    current = PreLabelRow.person_key.in_(person_keys) & PreLabelRow.is_current
+    session.execute(update(PreLabelRow).where(current).values(is_current=False))
+
+
+def _views(image: LoadedImage, rows: Sequence[PersonRow]) -> list[tuple[PersonRow, PersonView]]:
+    people = [records.to_person(row, image.row.sha256) for row in rows]
+    return [(row, _view(image, person, people)) for row, person in zip(rows, people, strict=True)]
+
+
+def _view(image: LoadedImage, person: Person, people: Sequence[Person]) -> PersonView:
+    others = [box for other in people if other is not person for box in (other.body, other.face) if box]
+    return PersonView(person.person_id, image.pixels, person.body, person.face, tuple(others))
+
+
+def _evidence(image: ImageRow, row: PersonRow, given: Sequence[Prediction]) -> Evidence:
+    face, body = records.to_box(row, "face"), records.to_box(row, "body")
+    return Evidence(
+        person_id=row.person_id,
+        group=image.sha256,
+        predictions=tuple(given),
+        face_height=face.height if face else None,
+        body_height=body.height if body else None,
+        overlap=row.overlap or 0.0,
+        sharpness=row.sharpness,
+    )

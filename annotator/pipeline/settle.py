@@ -1,0 +1,200 @@
+"""Labels: what was given, what the votes agree on, and pre-labels that nobody needs to look at."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.orm import Session
+
+from annotator.domain import Gender, Label, LabelSource
+from annotator.pipeline.watch import SILENT, Watch
+from annotator.settings import Settings
+from annotator.store import records
+from annotator.store.session import Store
+from annotator.store.tables import EventRow, LabelRow, PersonRow, PreLabelRow, ReviewTaskRow, TaskState, VoteRow
+from annotator.store.upsert import upsert
+from annotator.voting import Consensus, ControlTable, VoteTable, aggregate
+from annotator.voting.stopping import Verdict, next_step
+from annotator.voting.tables import gender_code
+
+CHUNK = 2000
+"""People per transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class SettleReport:
+    """Labels by source, how many of all changed now, and what the stop rule says of people with votes."""
+
+    labels: Mapping[str, int]
+    changed: int
+    steps: Mapping[str, int]
+    age_method: str | None
+    gender_method: str | None
+
+
+def settle(
+    store: Store,
+    settings: Settings,
+    *,
+    age_method: str = "precision",
+    gender_method: str = "auto",
+    watch: Watch = SILENT,
+) -> SettleReport:
+    """Brings every person's label up to date; a second run changes nothing.
+
+    A truth that was ingested comes first, then votes that the stop rule of the settings is content with, then a
+    pre-label that the triage did not flag. A label whose grounds are gone goes too. Each change is an event.
+    """
+    consensus, steps = _votes(store, settings, age_method, gender_method)
+    settled = _settled(consensus, steps) if consensus else {}
+    counts: Counter[str] = Counter()
+    changed = 0
+    watch.begin("people", _people(store))
+    for keys in _keys(store):
+        with store.write() as session:
+            labels, written = _update(session, keys, settled)
+        counts.update(label.source.value for label in labels)
+        changed += written
+        watch.step(len(keys))
+    return SettleReport(
+        dict(sorted(counts.items())),
+        changed,
+        dict(sorted(Counter(str(step) for step in steps).items())),
+        consensus.age_method if consensus else None,
+        consensus.gender_method if consensus else None,
+    )
+
+
+def read_votes(session: Session) -> VoteTable:
+    """All votes that count; of two by one annotator on one person the later one."""
+    query = (
+        select(VoteRow, PersonRow.person_id)
+        .join(PersonRow, PersonRow.id == VoteRow.person_key)
+        .where(VoteRow.counts, PersonRow.active)
+        .order_by(VoteRow.id)
+    )
+    rows = session.execute(query.execution_options(yield_per=CHUNK))
+    return VoteTable.from_votes(records.to_vote(row, person_id) for row, person_id in rows)
+
+
+def read_controls(session: Session) -> ControlTable | None:
+    """People with votes whose truth is known, ``None`` where there are none."""
+    known = PersonRow.truth_age.is_not(None) | PersonRow.truth_gender.is_not(None)
+    query = select(PersonRow.person_id, PersonRow.truth_age, PersonRow.truth_gender)
+    voted = select(VoteRow.person_key).where(VoteRow.counts)
+    rows = session.execute(query.where(known, PersonRow.active, PersonRow.id.in_(voted))).all()
+    if not rows:
+        return None
+    ages = [float("nan") if age is None else age for _, age, _ in rows]
+    return ControlTable.from_columns(
+        [name for name, _, _ in rows], ages, [gender_code(gender) for _, _, gender in rows]
+    )
+
+
+def _votes(
+    store: Store, settings: Settings, age_method: str, gender_method: str
+) -> tuple[Consensus | None, Sequence[Verdict]]:
+    with store.read() as session:
+        votes, controls = read_votes(session), read_controls(session)
+    if not len(votes):
+        return None, []
+    consensus = aggregate(votes, controls, age_method=age_method, gender_method=gender_method, seed=settings.seed)
+    steps = next_step(
+        consensus,
+        min_votes=settings.settle_min_votes,
+        max_votes=settings.settle_max_votes,
+        max_age_sd=settings.settle_age_sd,
+        min_gender_probability=settings.settle_gender_probability,
+    )
+    return consensus, list(steps)
+
+
+def _settled(consensus: Consensus, steps: Sequence[Verdict]) -> dict[str, Label]:
+    method = f"{consensus.age_method}+{consensus.gender_method}"
+    return {
+        str(consensus.person_ids[row]): Label(
+            person_id=str(consensus.person_ids[row]),
+            age=float(consensus.age[row]),
+            age_sd=float(consensus.age_sd[row]),
+            gender=Gender.FEMALE if consensus.gender[row] == gender_code(Gender.FEMALE) else Gender.MALE,
+            gender_probability=float(consensus.gender_probability[row]),
+            source=LabelSource.SETTLED,
+            votes=int(consensus.votes[row]),
+            method=method,
+        )
+        for row, step in enumerate(steps)
+        if step == Verdict.SETTLED
+    }
+
+
+def _people(store: Store) -> int:
+    with store.read() as session:
+        return session.scalar(select(func.count()).select_from(PersonRow)) or 0
+
+
+def _keys(store: Store) -> Iterator[Sequence[int]]:
+    last = 0
+    while True:
+        with store.read() as session:
+            query = select(PersonRow.id).where(PersonRow.id > last).order_by(PersonRow.id).limit(CHUNK)
+            keys = session.scalars(query).all()
+        if not keys:
+            return
+        yield keys
+        last = keys[-1]
+
+
+def _update(session: Session, keys: Sequence[int], settled: Mapping[str, Label]) -> tuple[list[Label], int]:
+    """The labels of these people, and how many of them were written or taken away."""
+    query = (
+        select(PersonRow, PreLabelRow, LabelRow)
+        .outerjoin(PreLabelRow, (PreLabelRow.person_key == PersonRow.id) & PreLabelRow.is_current)
+        .outerjoin(LabelRow, LabelRow.person_key == PersonRow.id)
+        .where(PersonRow.id.between(keys[0], keys[-1]))
+    )
+    labels, fresh, gone = [], [], []
+    for person, pre_label, old in session.execute(query):
+        label = _label(person, pre_label, settled) if person.active else None
+        if label:
+            labels.append(label)
+        before = records.to_label(old, person.person_id) if old else None
+        if label and label != before:
+            fresh.append((person.id, label))
+        elif old and not label:
+            gone.append((person.id, person.person_id))
+    _write(session, fresh, gone)
+    return labels, len(fresh) + len(gone)
+
+
+def _label(person: PersonRow, pre_label: PreLabelRow | None, settled: Mapping[str, Label]) -> Label | None:
+    if person.truth_age is not None and person.truth_gender is not None:
+        return Label(person.person_id, person.truth_age, None, person.truth_gender, None, LabelSource.GIVEN, 0, "given")
+    return settled.get(person.person_id) or _accepted(person, pre_label)
+
+
+def _accepted(person: PersonRow, row: PreLabelRow | None) -> Label | None:
+    if row is None or row.review is not False or row.age is None or row.female_probability is None:
+        return None
+    female = row.female_probability
+    gender = Gender.from_probability(female)
+    sure = max(female, 1 - female)
+    return Label(person.person_id, row.age, row.age_sd, gender, sure, LabelSource.ACCEPTED, 0, row.version)
+
+
+def _write(session: Session, fresh: Sequence[tuple[int, Label]], gone: Sequence[tuple[int, str]]) -> None:
+    upsert(session, LabelRow, [records.label_values(key, label) for key, label in fresh], keys=("person_key",))
+    session.execute(delete(LabelRow).where(LabelRow.person_key.in_([key for key, _ in gone])))
+    events = [EventRow(kind="labelled", subject=label.person_id, data=_facts(label)) for _, label in fresh]
+    events += [EventRow(kind="unlabelled", subject=person_id, data={}) for _, person_id in gone]
+    session.add_all(events)
+    closed = [key for key, label in fresh if label.source == LabelSource.SETTLED]
+    open_tasks = ReviewTaskRow.person_key.in_(closed) & (ReviewTaskRow.state == TaskState.OPEN)
+    session.execute(update(ReviewTaskRow).where(open_tasks).values(state=TaskState.SETTLED))
+
+
+def _facts(label: Label) -> dict[str, object]:
+    gender = label.gender.value if label.gender else None
+    return {"source": label.source.value, "age": label.age, "gender": gender, "votes": label.votes, "by": label.method}

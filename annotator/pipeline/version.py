@@ -1,0 +1,44 @@
+"""The ensemble's version: one text that names everything a pre-label depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from sqlalchemy import select
+
+from annotator.detection.given import GIVEN_VERSION
+from annotator.ensemble.codec import fit_from_dict
+from annotator.ensemble.fit import Fit
+from annotator.ensemble.uncalibrated import UNCALIBRATED
+from annotator.predictors.registry import ModelSet
+from annotator.store.session import Store
+from annotator.store.tables import FitRow
+
+
+def ensemble_version(models: ModelSet, fit: Fit | None = None) -> str:
+    """``annotator-<profile>-<12 hex>``: sha256 over detector, predictors (in any order) and calibration.
+
+    It is stored with every pre-label and is Label Studio's ``model_version``.
+    """
+    parts = {
+        "detector": detector_version(models),
+        "predictors": sorted(model.version for model in models.predictors),
+        "fit": fit.version if fit else UNCALIBRATED,
+    }
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return f"annotator-{models.profile}-{digest[:12]}"
+
+
+def detector_version(models: ModelSet) -> str:
+    """The version that detected people are stored under."""
+    return models.detector.version if models.detector else GIVEN_VERSION
+
+
+def current_fit(store: Store, models: ModelSet) -> Fit | None:
+    """The calibration that counts; ``None`` where there is none, or none for these versions of the predictors."""
+    with store.read() as session:
+        parameters = session.scalar(select(FitRow.parameters).where(FitRow.is_current))
+    fit = fit_from_dict(parameters) if parameters else None
+    wanted = {model.name: model.version for model in models.predictors}
+    return fit if fit and dict(fit.predictors) == wanted else None
