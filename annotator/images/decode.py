@@ -35,6 +35,7 @@ MAX_PIXELS = 50_000_000
 
 _ALPHA_MODES = {"LA", "La", "PA", "RGBA", "RGBa"}
 _TIFF_EXTENTS = ((273, 279), (324, 325))  # offsets and byte counts of strips, and of tiles
+_PNG_EXIF_MARKS = (b"eXIf", b"Raw profile type exif", b"tiff:Orientation")
 _quiet_lock = threading.Lock()
 
 
@@ -202,6 +203,8 @@ def _orientation(image: Image.Image, data: bytes, kind: str) -> int:
     """
     if kind == "TIFF" or (kind == "HEIF" and turns_itself(data)):
         return 1
+    if kind == "PNG" and not any(mark in data for mark in _PNG_EXIF_MARKS):
+        return 1  # Pillow would decode the whole picture to look behind it
     value = image.info.get("original_orientation") if kind == "HEIF" else _exif_orientation(image)
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 

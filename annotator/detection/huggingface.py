@@ -1,0 +1,183 @@
+"""Any Hugging Face object-detection checkpoint that knows people or faces: D-FINE, RT-DETR, DETR, YOLOS, ..."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from annotator.detection.labels import kinds_by_label
+from annotator.detection.suppress import Thresholds, refine
+from annotator.domain import Box, Detection
+from annotator.errors import ConfigurationError, WeightsInvalid, WeightsMissing
+from annotator.predictors.base import Pixels
+from annotator.predictors.weights import version_of, weights_digest
+
+MIN_SIDE = 16
+MAX_ASPECT = 16
+"""Narrower pictures get black on their right or lower side, so that no model's resizing ends at zero."""
+
+
+def huggingface_version(path: Path, name: str, thresholds: Thresholds) -> str:
+    """``<name>@<12 hex digits>-<thresholds>``, without loading the model.
+
+    Raises:
+        WeightsMissing: there are no weights at ``path``.
+    """
+    return f"{version_of(name, weights_digest(path))}-{thresholds.tag}"
+
+
+class HuggingFaceDetector:
+    """People and faces by a folder that ``AutoModelForObjectDetection`` loads; labels are found by name.
+
+    Args:
+        path: folder with ``config.json``, weights and ``preprocessor_config.json``. Nothing is downloaded, and code
+            in the folder is never run.
+        name: the name that ``version`` begins with.
+        thresholds: least scores and the IoU of duplicates.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        batch_size: pictures that the model sees at a time.
+        notice: what must be said wherever a find of this detector is shown.
+
+    Raises:
+        WeightsMissing: there is no such folder, or no weights in it.
+        WeightsInvalid: the folder is no object detector, its weights do not fit, or it knows neither label.
+        ConfigurationError: the device is unknown or not here.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        name: str,
+        thresholds: Thresholds | None = None,
+        device: str = "auto",
+        batch_size: int = 8,
+        notice: str | None = None,
+    ) -> None:
+        self.name = name
+        self.notice = notice
+        self.batch_size = batch_size
+        self.thresholds = thresholds or Thresholds()
+        self.version = huggingface_version(path, name, self.thresholds)
+        self._device = _torch_device(device)
+        self._model, self._processor = _load(path)
+        self._model.to(self._device)
+        self._kinds = kinds_by_label(self._model.config.id2label, str(path))
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Which of ``person`` and ``face`` this model finds."""
+        return frozenset(self._kinds.values())
+
+    def detect(self, images: Sequence[Pixels]) -> list[list[Detection]]:
+        """The people and faces of each image, best score first."""
+        return [found for batch in _batches(images, self.batch_size) for found in self._detect(batch)]
+
+    def _detect(self, batch: Sequence[Pixels]) -> Iterator[list[Detection]]:
+        padded = [_presentable(image) for image in batch]
+        inputs = self._processor(images=padded, return_tensors="pt", input_data_format="channels_last")
+        with torch.inference_mode():
+            outputs = self._model(**inputs.to(self._device))
+        sizes = torch.tensor([image.shape[:2] for image in padded], device=self._device)
+        raw = self._processor.post_process_object_detection(
+            outputs, threshold=self.thresholds.least, target_sizes=sizes
+        )
+        for image, result in zip(batch, raw, strict=True):
+            yield refine(self._detections(result), self.thresholds, image.shape[1], image.shape[0])
+
+    def _detections(self, result: Mapping[str, Any]) -> Iterator[Detection]:
+        columns = (result[key].float().cpu().tolist() for key in ("boxes", "labels", "scores"))
+        for corners, label, score in zip(*columns, strict=True):
+            kind = self._kinds.get(int(label))
+            if kind is not None:
+                yield Detection(Box(*corners), kind, score)
+
+
+class CombinedDetector:
+    """Several detectors as one, for instance one that finds people and one that finds faces.
+
+    Duplicates between them are dropped like those of a single one.
+    """
+
+    def __init__(self, name: str, parts: Sequence[HuggingFaceDetector]) -> None:
+        self.name = name
+        self.version = f"{name}:" + "+".join(part.version for part in parts)
+        self.notice = " ".join(dict.fromkeys(part.notice for part in parts if part.notice)) or None
+        self._parts = tuple(parts)
+
+    def detect(self, images: Sequence[Pixels]) -> list[list[Detection]]:
+        """The people and faces of each image that any part finds, best score first."""
+        found = [part.detect(images) for part in self._parts]
+        limit = Thresholds(0.0, 0.0, max(part.thresholds.duplicate_iou for part in self._parts))
+        return [
+            refine([item for part in found for item in part[number]], limit, image.shape[1], image.shape[0])
+            for number, image in enumerate(images)
+        ]
+
+
+def _load(path: Path) -> tuple[Any, Any]:
+    """The model (eval mode, float32) and its image processor."""
+    from transformers import AutoImageProcessor, AutoModelForObjectDetection
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    if not path.is_dir():
+        raise WeightsMissing(f"there is no model folder {path}; see `annotator models list`")
+    _check_config(path)
+    try:
+        processor = AutoImageProcessor.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+        model, report = AutoModelForObjectDetection.from_pretrained(
+            path, local_files_only=True, trust_remote_code=False, dtype=torch.float32, output_loading_info=True
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise WeightsInvalid(f"{path} is no object detector that transformers loads: {_first_line(error)}") from error
+    missing = [*report["missing_keys"], *report["mismatched_keys"]]
+    if missing:
+        raise WeightsInvalid(f"the weights in {path} lack {len(missing)} tensors of the model, such as {missing[0]}")
+    return model.eval(), processor
+
+
+def _check_config(path: Path) -> None:
+    """The labels, before any weight is read."""
+    try:
+        config = json.loads((path / "config.json").read_text("utf-8"))
+        labels = {int(number): str(label) for number, label in config.get("id2label", {}).items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise WeightsInvalid(f"{path} has no readable config.json: {_first_line(error)}") from error
+    kinds_by_label(labels, str(path))
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _torch_device(name: str) -> torch.device:
+    try:
+        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    except RuntimeError as error:
+        raise ConfigurationError(f"unknown device '{name}'; use auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigurationError(f"device '{name}' is not here; use cpu or auto")
+    return device
+
+
+def _presentable(image: Pixels) -> Pixels:
+    """``image`` with black added on the right or below where it is too narrow; its pixels keep their places."""
+    height, width = image.shape[:2]
+    least = max(MIN_SIDE, -(-max(height, width) // MAX_ASPECT))
+    down, right = max(0, least - height), max(0, least - width)
+    if not down and not right:
+        return image
+    return np.asarray(cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_CONSTANT, value=(0, 0, 0)), np.uint8)
+
+
+def _batches(images: Sequence[Pixels], size: int) -> Iterator[Sequence[Pixels]]:
+    for start in range(0, len(images), size):
+        yield images[start : start + size]
