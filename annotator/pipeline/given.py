@@ -26,7 +26,7 @@ def register_given(session: Session, given: Mapping[str, Sequence[GivenPerson]])
     """
     if not given:
         return 0
-    images = session.scalars(select(ImageRow).where(ImageRow.sha256.in_(list(given)))).all()
+    images = session.scalars(select(ImageRow).where(ImageRow.sha256.in_(list(given))).order_by(ImageRow.id)).all()
     drop_detected(session, [image.id for image in images])
     present = _present(session, [image.id for image in images])
     added = 0

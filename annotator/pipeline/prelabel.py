@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from annotator.domain import Evidence, Person, Prediction, PredictionStatus
 from annotator.ensemble import fuse
-from annotator.ensemble.fit import Fit
+from annotator.ensemble.model import Fit
 from annotator.pipeline import failures
 from annotator.pipeline.detect import People, find_people
 from annotator.pipeline.failures import Failure

@@ -97,7 +97,7 @@ def _nested(session: Session, query: Select[str, str, int]) -> dict[str, dict[st
 
 
 def _reasons(session: Session) -> dict[str, int]:
-    query = select(PreLabelRow.reasons, func.count()).where(PreLabelRow.is_current, PreLabelRow.review)
+    query = select(PreLabelRow.reasons, func.count()).where(PreLabelRow.is_current, PreLabelRow.review.is_(True))
     counts: Counter[str] = Counter()
     for reasons, count in session.execute(query.group_by(PreLabelRow.reasons)):
         counts.update({reason.value: count for reason in reasons or ()})

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from annotator.detection.given import GIVEN_VERSION
 from annotator.ensemble.codec import fit_from_dict
-from annotator.ensemble.fit import Fit
+from annotator.ensemble.model import Fit
 from annotator.ensemble.uncalibrated import UNCALIBRATED
 from annotator.predictors.registry import ModelSet
 from annotator.store.session import Store
