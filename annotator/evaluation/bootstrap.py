@@ -12,8 +12,8 @@ from annotator.evaluation.metrics import Floats, same_shape
 
 RESAMPLES = 2000
 LEVEL = 0.95
-CHUNK_CELLS = 2_000_000
-"""Resampled counts that are in memory at a time."""
+CHUNK_CELLS = 200_000
+"""Resampled counts that are in memory at a time; they should stay in a core's cache."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
@@ -30,8 +30,11 @@ from annotator.evaluation.metrics import (
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "data" / "metrics" / "metrics.json").read_text())
 
+quick = settings(max_examples=50, deadline=None)
 ages = st.lists(
-    st.tuples(st.floats(0, 130, allow_subnormal=False), st.floats(0, 130, allow_subnormal=False)), min_size=1, max_size=30
+    st.tuples(st.floats(0, 130, allow_subnormal=False), st.floats(0, 130, allow_subnormal=False)),
+    min_size=1,
+    max_size=30,
 )
 
 
@@ -50,6 +53,7 @@ def test_classes_equal_the_reference(scheme: str) -> None:
     assert age_classes(np.array(golden["ages"]), scheme).tolist() == golden["class_index"]
 
 
+@quick
 @given(ages)
 def test_age_metrics_equal_scikit_learn(pairs: list[tuple[float, float]]) -> None:
     predicted, true = np.array(pairs).T
@@ -60,6 +64,7 @@ def test_age_metrics_equal_scikit_learn(pairs: list[tuple[float, float]]) -> Non
     assert cumulative_score(predicted, true) == pytest.approx(brute)
 
 
+@quick
 @given(ages, st.sampled_from(["adience", "fairface"]))
 def test_class_metrics_equal_brute_force(pairs: list[tuple[float, float]], scheme: str) -> None:
     predicted, true = np.array(pairs).T

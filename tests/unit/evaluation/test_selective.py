@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
@@ -24,6 +24,7 @@ from annotator.evaluation.selective import (
 
 Floats = NDArray[np.float64]
 
+quick = settings(max_examples=50, deadline=None)
 people = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 12)), min_size=2, max_size=6)
 
 
@@ -36,6 +37,7 @@ def orders(doubt: Floats) -> list[tuple[int, ...]]:
     ]
 
 
+@quick
 @given(people)
 def test_curves_are_the_expectation_over_the_order_of_ties(pairs: list[tuple[int, int]]) -> None:
     doubt, loss = np.array(pairs, dtype=float).T
@@ -49,6 +51,7 @@ def test_curves_are_the_expectation_over_the_order_of_ties(pairs: list[tuple[int
     assert augrc(doubt, loss) == pytest.approx(np.mean(generalised))
 
 
+@quick
 @given(people, st.sampled_from([0.0, 0.2, 0.5, 1.0]))
 def test_recall_and_kept_error_are_the_expectation_over_the_order_of_ties(
     pairs: list[tuple[int, int]], rate: float
