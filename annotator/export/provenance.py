@@ -1,0 +1,81 @@
+"""``provenance.parquet``: one row for each label, with all that led to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from annotator.export.spool import Line
+
+_ROWS = 20_000
+
+SCHEMA = pa.schema(
+    [
+        ("person_id", pa.string()),
+        ("img_name", pa.string()),
+        ("image_sha256", pa.string()),
+        ("split", pa.string()),
+        ("age", pa.float64()),
+        ("age_sd", pa.float64()),
+        ("gender", pa.string()),
+        ("gender_probability", pa.float64()),
+        ("source", pa.string()),
+        ("method", pa.string()),
+        ("vote_count", pa.int64()),
+        ("votes", pa.string()),
+        ("predictions", pa.string()),
+        ("details", pa.string()),
+    ]
+)
+"""``age`` is the exact one, in years; ``votes`` (each with its weight), ``predictions`` and ``details`` are JSON."""
+
+
+class ProvenanceWriter:
+    """Writes rows in batches; the same rows give the same bytes."""
+
+    def __init__(self, path: Path) -> None:
+        self._writer = pq.ParquetWriter(path, SCHEMA, compression="zstd")
+        self._rows: list[dict[str, Any]] = []
+
+    def __enter__(self) -> ProvenanceWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if kind is None:
+            self._flush()
+        self._writer.close()
+
+    def add(self, line: Line, label: Mapping[str, Any]) -> None:
+        """One label of the dataset."""
+        self._rows.append(_row(line, label))
+        if len(self._rows) >= _ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._writer.write_table(pa.Table.from_pylist(self._rows, schema=SCHEMA))
+        self._rows.clear()
+
+
+def _row(line: Line, label: Mapping[str, Any]) -> dict[str, Any]:
+    evidence = dict(label["provenance"])
+    return {
+        "person_id": line.person_id,
+        "img_name": line.img_name,
+        "image_sha256": line.sha256,
+        "split": line.split,
+        **{key: label[key] for key in ("age", "age_sd", "gender", "gender_probability", "source", "method")},
+        "vote_count": label["votes"],
+        "votes": _json(evidence.pop("votes", [])),
+        "predictions": _json(evidence.pop("predictions", [])),
+        "details": _json(evidence),
+    }
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False)
