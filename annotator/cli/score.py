@@ -123,10 +123,10 @@ def _print_tables(scores: list[Score]) -> None:
 
 def _print_summary(scores: list[Score], best: str, against: dict[str, Comparison], unknown: int) -> None:
     if unknown:
-        typer.echo(f"{unknown:,} predicted people have no truth and are left out")
+        typer.echo(f"left out, predicted but without a truth: {unknown:,}")
     for entry in scores:
         if entry.unanswered:
-            typer.echo(f"{entry.predictor} gave no age for {entry.unanswered:,} of the known people")
+            typer.echo(f"known people that {entry.predictor} gave no age for: {entry.unanswered:,}")
     for name, gap in against.items():
         if gap.difference.n:
             typer.echo(f"{best} against {name}: {_difference(gap)}")
