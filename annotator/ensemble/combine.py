@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotator.ensemble.evidence import Floats
+from annotator.ensemble.published import CORRELATION
 
 
 def equal_correlation(size: int, correlation: float) -> Floats:
@@ -44,6 +45,18 @@ def combine(values: Floats, sds: Floats, correlation: Floats) -> tuple[Floats, F
         standard = (v - mean[rows, None]) / s
         spread[rows] = np.einsum("ni,ij,nj->n", standard, inverse, standard)
     return mean, sd, spread
+
+
+def combine_logits(logits: Floats) -> Floats:
+    """``(n,)`` log-odds from ``(n, p)``: the sum of ``k`` correlated opinions over 1 + (k - 1) rho, NaN without any.
+
+    Two opinions that agree are worth more than one, but less than two independent ones.
+    """
+    present = np.isfinite(logits)
+    count = present.sum(axis=1)
+    total = np.where(present, logits, 0.0).sum(axis=1)
+    combined: Floats = np.where(count > 0, total / (1 + np.clip(count - 1, 0, None) * CORRELATION), np.nan)
+    return combined
 
 
 def _patterns(present: NDArray[np.bool_]) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -83,18 +83,23 @@ def logit(probability: Floats) -> Floats:
     return odds
 
 
-def evidence_table(people: Sequence[Evidence], predictors: Sequence[str] | None = None) -> EvidenceTable:
+def evidence_table(people: Sequence[Evidence], versions: Mapping[str, str] | None = None) -> EvidenceTable:
     """Turn evidence into columns.
 
     Args:
         people: in any order; kept in this order.
-        predictors: the columns; predictions of others are left out. ``None``: all that occur, sorted by name.
+        versions: the predictors that become columns and the one version of each that counts; anything else is left
+            out. ``None``: all predictors that occur, sorted by name, in whatever version.
     """
-    if predictors is None:
-        predictors = sorted({prediction.predictor for person in people for prediction in person.predictions})
+    names = {p.predictor for person in people for p in person.predictions} if versions is None else set(versions)
+    predictors = sorted(names)
     column = {name: index for index, name in enumerate(predictors)}
-    rows = [i for i, person in enumerate(people) for p in person.predictions if p.predictor in column]
-    told = [p for person in people for p in person.predictions if p.predictor in column]
+    rows, told = [], []
+    for row, person in enumerate(people):
+        for prediction in person.predictions:
+            if versions is None or versions.get(prediction.predictor) == prediction.version:
+                rows.append(row)
+                told.append(prediction)
     columns = [column[p.predictor] for p in told]
     usable = np.fromiter((p.status in USABLE for p in told), dtype=bool, count=len(told))
 

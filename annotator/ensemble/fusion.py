@@ -7,20 +7,29 @@ from collections.abc import Sequence
 import numpy as np
 
 from annotator.domain import Evidence, Fused
+from annotator.ensemble.columns import Columns
 from annotator.ensemble.evidence import EvidenceTable, Floats, evidence_table
-from annotator.ensemble.fitting import Fit
+from annotator.ensemble.model import Fit, apply
 from annotator.ensemble.reasons import find_reasons
-from annotator.ensemble.uncalibrated import UNCALIBRATED, Columns, fuse_uncalibrated
+from annotator.ensemble.uncalibrated import UNCALIBRATED, fuse_uncalibrated
 
 
 def fuse(people: Sequence[Evidence], fit: Fit | None = None) -> list[Fused]:
     """Fuse each person's predictions into one age, gender, interval and expected error, in the order given.
 
-    Without a fit the published errors of the predictors stand in, and each result says ``uncalibrated``. A predictor
-    that refused, failed or saw no evidence drops out for that person; where none is left, the values are ``None``.
+    A predictor that refused, failed or saw no evidence drops out for that person; where none is left, the values are
+    ``None``. Without a fit the published errors of the predictors stand in, and the result says ``uncalibrated``; so it
+    does for a person of whom only predictors spoke that the fit does not know, or knows in another version.
     """
-    table = evidence_table(people)
-    return as_fused(table, fuse_uncalibrated(table), UNCALIBRATED if fit is None else fit.version)
+    if fit is None:
+        table = evidence_table(people)
+        return as_fused(table, fuse_uncalibrated(table), UNCALIBRATED)
+    table = evidence_table(people, fit.predictors)
+    fused = as_fused(table, apply(fit.model, table), fit.version)
+    strangers = np.flatnonzero(~table.answers).tolist()
+    for row, person in zip(strangers, fuse([people[row] for row in strangers]), strict=True):
+        fused[row] = person if person.age is not None or person.female_probability is not None else fused[row]
+    return fused
 
 
 def as_fused(table: EvidenceTable, columns: Columns, fit: str) -> list[Fused]:

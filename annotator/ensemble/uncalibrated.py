@@ -8,12 +8,11 @@ confidence widen the interval and raise the expected error.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
-from annotator.ensemble.combine import combine, equal_correlation
+from annotator.ensemble.columns import LARGE_ERROR_YEARS, UNKNOWN_ERROR_YEARS, Columns
+from annotator.ensemble.combine import combine, combine_logits, equal_correlation
 from annotator.ensemble.evidence import EvidenceTable, Floats
 from annotator.ensemble.published import CORRELATION, NO_FACE_FACTOR, published_error
 
@@ -22,29 +21,6 @@ UNCALIBRATED = "uncalibrated"
 
 PRIOR_DF = 4.0
 """Degrees of freedom of the scale before anything is seen: errors of age have heavy tails."""
-
-LARGE_ERROR_YEARS = 5.0
-"""An error beyond this counts as large (CS@5)."""
-
-UNKNOWN_ERROR_YEARS = 25.0
-"""Expected error where no predictor gave an age: that of a constant guess on ages spread evenly over 0 to 100."""
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """A fused opinion of ``n`` people as ``(n,)`` columns; see `annotator.domain.Fused` for the units.
-
-    ``age_gap_sd`` is the standard deviation, in years, of the difference between two predictors' ages.
-    """
-
-    age: Floats
-    age_sd: Floats
-    age_low: Floats
-    age_high: Floats
-    female_probability: Floats
-    expected_error: Floats
-    large_error_probability: Floats
-    age_gap_sd: Floats
 
 
 def fuse_uncalibrated(table: EvidenceTable) -> Columns:
@@ -60,16 +36,16 @@ def fuse_uncalibrated(table: EvidenceTable) -> Columns:
     told = np.isfinite(own)
     df = PRIOR_DF + apart + told.sum(axis=1)
     scale = sd * np.sqrt((PRIOR_DF + spread + np.where(told, own, 0.0).sum(axis=1)) / df)
-    half = scale * stats.t.ppf(0.95, df)
+    half = scale * special.stdtrit(df, 0.95)
     known = np.isfinite(age)
     return Columns(
         age=np.clip(age, 0, None),
         age_sd=scale * np.sqrt(df / (df - 2)),
         age_low=np.clip(age - half, 0, None),
         age_high=np.clip(age + half, 0, None),
-        female_probability=special.expit(combined_logit(table)),
+        female_probability=special.expit(combine_logits(table.female_logit)),
         expected_error=np.where(known, scale * _mean_absolute_t(df), UNKNOWN_ERROR_YEARS),
-        large_error_probability=np.where(known, 2 * stats.t.sf(LARGE_ERROR_YEARS / np.where(known, scale, 1), df), 1.0),
+        large_error_probability=np.where(known, 2 * special.stdtr(df, -LARGE_ERROR_YEARS / scale), 1.0),
         age_gap_sd=_gap_sd(sds),
     )
 
@@ -78,15 +54,6 @@ def published_sds(table: EvidenceTable) -> Floats:
     """``(n, p)`` published standard deviations in years, larger where no face is seen."""
     sds = np.array([published_error(name).age_sd for name in table.predictors])
     return sds * np.where(table.no_face, NO_FACE_FACTOR, 1.0)[:, None]
-
-
-def combined_logit(table: EvidenceTable) -> Floats:
-    """``(n,)`` log-odds of female: the sum of ``k`` correlated opinions over 1 + (k - 1) rho."""
-    present = np.isfinite(table.female_logit)
-    count = present.sum(axis=1)
-    total = np.where(present, table.female_logit, 0.0).sum(axis=1)
-    combined: Floats = np.where(count > 0, total / (1 + np.clip(count - 1, 0, None) * CORRELATION), np.nan)
-    return combined
 
 
 def _mean_absolute_t(df: Floats) -> Floats:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
 
 from annotator.domain import Fused, PreLabel, ReviewReason
 from annotator.ensemble.evidence import Bools, Floats
+from annotator.ensemble.hashing import uniform_hash
 
 GENDER_WEIGHT = 5.0
 """Years of age error that a wrong gender counts as: the error beyond which an age is wrong in the benchmarks (CS@5)."""
@@ -66,13 +66,6 @@ def top_share(priority: Floats, rate: float, ties: Floats) -> Bools:
     chosen = np.zeros(len(priority), dtype=bool)
     chosen[np.lexsort((ties, -priority))[:count]] = True
     return chosen
-
-
-def uniform_hash(names: Sequence[str], seed: int) -> Floats:
-    """``(n,)``: a number in [0, 1) for each name, a function of ``(seed, name)`` alone on every machine."""
-    prefix = f"{seed}:".encode()
-    digests = b"".join(hashlib.blake2b(prefix + name.encode(), digest_size=8).digest() for name in names)
-    return (np.frombuffer(digests, dtype="<u8") >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def _reasons(person: Fused, *, flag: bool, audit: bool) -> tuple[ReviewReason, ...]:
