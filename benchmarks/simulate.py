@@ -1,8 +1,8 @@
 """A simulated population with two predictors' errors; every table made from it must say that it is simulated.
 
 Shaped after published figures: two predictors with MAE 3.65 and 4.0 years, correlation .5, errors that grow with age,
-about a fifth of the fused errors above 5 years, and a difficulty that the inputs (face size, sharpness, the second predictor's
-own spread) show in part.
+about a fifth of the fused errors above 5 years, and a difficulty that the inputs (face size, sharpness, the second
+predictor's own spread) show in part.
 """
 
 from __future__ import annotations

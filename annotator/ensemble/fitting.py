@@ -9,7 +9,7 @@ import numpy as np
 from annotator.domain import Evidence, Fused, Gender, Truth
 from annotator.ensemble.codec import UNNAMED, named
 from annotator.ensemble.crossfit import Training, choose_folds, cross_fit
-from annotator.ensemble.evidence import evidence_table
+from annotator.ensemble.evidence import USABLE, evidence_table
 from annotator.ensemble.fusion import as_fused, fuse
 from annotator.ensemble.hashing import short_hashes
 from annotator.ensemble.model import Fit
@@ -72,6 +72,15 @@ def with_truth(people: Sequence[Evidence], truth: Mapping[str, Truth]) -> list[E
     return [person for person in people if not truth.get(person.person_id, Truth()).is_empty]
 
 
+def count_usable(people: Sequence[Evidence], truth: Mapping[str, Truth]) -> int:
+    """How many people have both a true age and a predicted one."""
+    return sum(
+        truth.get(person.person_id, Truth()).age is not None
+        and any(p.age is not None and p.status in USABLE for p in person.predictions)
+        for person in people
+    )
+
+
 def predictor_versions(people: Sequence[Evidence]) -> dict[str, str]:
     """The version of each predictor, by name.
 
@@ -96,7 +105,7 @@ def _training(
     truths = [truth[person.person_id] for person in known]
     table = evidence_table(known, versions)
     age = np.array([one.age for one in truths], dtype=np.float64)
-    usable = int((np.isfinite(age) & np.isfinite(table.age).any(axis=1)).sum())
+    usable = count_usable(known, truth)
     if usable < MIN_AGES:
         raise InputError(f"{usable} people have a true age and a prediction; a fit needs at least {MIN_AGES}")
     female = np.array(

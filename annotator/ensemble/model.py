@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
+from annotator.domain import MAX_AGE
 from annotator.ensemble.calibration import Calibration, calibrate
 from annotator.ensemble.columns import LARGE_ERROR_YEARS, UNKNOWN_ERROR_YEARS, Columns
 from annotator.ensemble.conformal import Conformal
@@ -29,12 +30,12 @@ class Model:
 class FitScores:
     """Out-of-fold scores on the people that the fit learned from, none of them judged by a model that saw them.
 
-    ``mae`` and ``width`` (of the 90 % interval) in years; ``predictor_mae`` of each predictor as it comes, on the
-    people that all predictors answered, and ``best_predictor_mae`` the least of them, with ``fused_mae`` on the same
-    people; ``large_share`` the share of errors above 5 years; ``recall`` the share of them among the 20 % with the highest
-    expected error, ``difference_recall`` among the 20 % with the largest difference between predictors; ``coverage``
-    the share of truths inside the interval; ``correlation`` the mean correlation between two predictors' errors.
-    ``gender_accuracy`` and ``gender_log_loss`` are ``None`` where no gender was known.
+    ``mae`` and ``width`` (of the 90 % interval) in years. ``predictor_mae`` of each predictor as it comes, on the
+    people that all predictors answered; ``best_predictor_mae`` is the least of them, ``fused_mae`` is on the same
+    people. ``large_share`` is the share of errors above 5 years, ``recall`` the share of them among the 20 % with the
+    highest expected error, ``difference_recall`` among the 20 % with the largest difference between predictors.
+    ``coverage`` is the share of truths inside the interval, ``correlation`` the mean correlation of two predictors'
+    errors. ``gender_accuracy`` and ``gender_log_loss`` are ``None`` where no gender was known.
     """
 
     mae: float
@@ -84,7 +85,7 @@ def apply(model: Model, table: EvidenceTable) -> Columns:
         age=fused.age,
         age_sd=np.where(known, expected * model.conformal.sd_per_error, np.nan),
         age_low=np.clip(fused.age - half, 0, None),
-        age_high=fused.age + half,
+        age_high=np.clip(fused.age + half, None, MAX_AGE),
         female_probability=special.expit(fused.female_logit),
         expected_error=expected,
         large_error_probability=np.where(known, model.conformal.probability_above(LARGE_ERROR_YEARS, expected), 1.0),

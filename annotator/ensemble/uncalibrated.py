@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
+from annotator.domain import MAX_AGE
 from annotator.ensemble.columns import LARGE_ERROR_YEARS, UNKNOWN_ERROR_YEARS, Columns
 from annotator.ensemble.combine import combine, combine_logits, equal_correlation
 from annotator.ensemble.evidence import EvidenceTable, Floats
@@ -42,7 +43,7 @@ def fuse_uncalibrated(table: EvidenceTable) -> Columns:
         age=np.clip(age, 0, None),
         age_sd=scale * np.sqrt(df / (df - 2)),
         age_low=np.clip(age - half, 0, None),
-        age_high=np.clip(age + half, 0, None),
+        age_high=np.clip(age + half, 0, MAX_AGE),
         female_probability=special.expit(combine_logits(table.female_logit)),
         expected_error=np.where(known, scale * _mean_absolute_t(df), UNKNOWN_ERROR_YEARS),
         large_error_probability=np.where(known, 2 * special.stdtr(df, -LARGE_ERROR_YEARS / scale), 1.0),

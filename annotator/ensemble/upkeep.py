@@ -1,0 +1,169 @@
+"""Keeping a fit true: when to fit again, whether the new fit may replace the last, and an alarm for drift."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from annotator.domain import Evidence, Fused, Gender, Truth
+from annotator.ensemble.conformal import CONFIDENCE
+from annotator.ensemble.evidence import Bools, Floats
+from annotator.ensemble.fitting import MIN_AGES, cross_fuse, with_truth
+from annotator.ensemble.fusion import fuse
+from annotator.ensemble.hashing import short_hashes
+from annotator.ensemble.model import Fit
+
+REFIT_GROWTH = 0.2
+REFIT_PEOPLE = 50
+"""Fit again when the people with a truth grew by this share and by this many."""
+
+ALARM_COVERAGE = 0.87
+ALARM_PEOPLE = 500
+"""With 500 people a true coverage of 90 % falls below 87 % in one week of eighty."""
+
+WORSE_SDS = 1.645
+"""A loss is worse when its mean paired difference is this many standard errors above 0 (one-sided, 5 %)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A loss of the new fit and of the last on the same people, and the standard error of the mean difference."""
+
+    loss: str
+    new: float
+    last: float
+    standard_error: float
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether the new fit is worse by more than chance explains."""
+        return self.new - self.last > WORSE_SDS * self.standard_error + 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Succession:
+    """Which fit counts from now on (``fit``), which one was tried (``candidate``), and why, in words."""
+
+    fit: Fit
+    candidate: Fit
+    accepted: bool
+    changes: tuple[Change, ...]
+    people: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How many of ``people`` with a truth lay inside their 90 % interval."""
+
+    people: int
+    covered: int
+
+    @property
+    def rate(self) -> float | None:
+        """The share, ``None`` without people."""
+        return self.covered / self.people if self.people else None
+
+    @property
+    def alarm(self) -> bool:
+        """Whether the intervals no longer hold what they promise: below 87 % on at least 500 people."""
+        return self.people >= ALARM_PEOPLE and self.covered < ALARM_COVERAGE * self.people
+
+
+def reason_to_refit(last: Fit | None, ages: int, predictors: Mapping[str, str]) -> str | None:
+    """Why to fit again, in words; ``None`` where the last fit still serves.
+
+    Args:
+        last: the fit in use.
+        ages: people with a true age and a prediction by now.
+        predictors: versions in use, by name.
+    """
+    if ages < MIN_AGES:
+        return None
+    if last is None:
+        return f"there is no fit yet and {ages} people have a true age"
+    if dict(last.predictors) != dict(predictors):
+        return "the predictors or their versions changed"
+    if ages - last.ages >= max(REFIT_PEOPLE, REFIT_GROWTH * last.ages):
+        return f"{ages} people have a true age, {last.ages} had one at the last fit"
+    return None
+
+
+def refit(last: Fit | None, people: Sequence[Evidence], truth: Mapping[str, Truth], *, seed: int) -> Succession:
+    """Fit again, and keep the last fit where the new one is worse by more than chance explains.
+
+    Both are judged on people whom the last fit did not see, the new one out of fold; where these are fewer than
+    `MIN_AGES`, on everybody, which favours the last. Compared are the absolute age error, the interval score (Gneiting
+    and Raftery 2007: width plus 20 times the distance by which the truth is missed) and the gender's log loss.
+
+    Raises:
+        InputError: there are too few people to fit on; see `fit`.
+    """
+    known = with_truth(people, truth)
+    candidate, new = cross_fuse(known, truth, seed=seed)
+    if last is None or dict(last.predictors) != dict(candidate.predictors):
+        why = "it is the first fit" if last is None else "the last fit is for other predictors"
+        return Succession(candidate, candidate, True, (), len(known), why)
+    rows = _judges(last, known, truth)
+    old = fuse([known[row] for row in rows], last)
+    changes = compare([new[row] for row in rows], old, truth)
+    worse = [change for change in changes if change.is_worse]
+    why = "no loss is worse" if not worse else "worse than the last fit: " + ", ".join(map(_words, worse))
+    return Succession(last if worse else candidate, candidate, not worse, changes, len(rows), why)
+
+
+def compare(new: Sequence[Fused], last: Sequence[Fused], truth: Mapping[str, Truth]) -> tuple[Change, ...]:
+    """Paired losses of two opinions on the same people in the same order; those without data are left out."""
+    changes = []
+    losses = zip(_losses(new, truth).items(), _losses(last, truth).values(), strict=True)
+    for (name, ours), theirs in losses:
+        both = np.isfinite(ours) & np.isfinite(theirs)
+        if both.sum() >= 2:
+            gap = (ours - theirs)[both]
+            error = float(gap.std(ddof=1) / np.sqrt(len(gap)))
+            changes.append(Change(name, float(ours[both].mean()), float(theirs[both].mean()), error))
+    return tuple(changes)
+
+
+def coverage(fused: Sequence[Fused], truth: Mapping[str, Truth]) -> Coverage:
+    """Count the true ages inside their intervals, for one week's worth of people that the fit did not see."""
+    _, inside = _age_facts(fused, truth)
+    known = np.isfinite(inside)
+    return Coverage(int(known.sum()), int(inside[known].sum()))
+
+
+def _judges(last: Fit, known: Sequence[Evidence], truth: Mapping[str, Truth]) -> list[int]:
+    fresh: Bools = ~np.isin(short_hashes([person.person_id for person in known]), last.seen)
+    aged = np.array([truth[person.person_id].age is not None for person in known], dtype=bool)
+    rows = fresh if (fresh & aged).sum() >= MIN_AGES else np.ones(len(known), dtype=bool)
+    return np.flatnonzero(rows).tolist()
+
+
+def _losses(fused: Sequence[Fused], truth: Mapping[str, Truth]) -> dict[str, Floats]:
+    """``(n,)`` losses by name, NaN where there is no truth or no opinion."""
+    score, _ = _age_facts(fused, truth)
+    age = np.array([truth.get(one.person_id, Truth()).age for one in fused], dtype=np.float64)
+    said = np.array([one.age for one in fused], dtype=np.float64)
+    female = np.array([one.female_probability for one in fused], dtype=np.float64)
+    gender = [truth.get(one.person_id, Truth()).gender for one in fused]
+    is_female = np.array([one is Gender.FEMALE for one in gender], dtype=bool)
+    unknown = np.array([one is None for one in gender], dtype=bool)
+    right = np.where(unknown, np.nan, np.where(is_female, female, 1 - female))
+    log_loss: Floats = -np.log(np.clip(right, 1e-12, 1))
+    return {"age error": np.abs(said - age), "interval score": score, "gender log loss": log_loss}
+
+
+def _age_facts(fused: Sequence[Fused], truth: Mapping[str, Truth]) -> tuple[Floats, Floats]:
+    """``(n,)`` interval scores in years, and 1 where the truth lies inside; NaN where either is missing."""
+    age = np.array([truth.get(one.person_id, Truth()).age for one in fused], dtype=np.float64)
+    low = np.array([one.age_low for one in fused], dtype=np.float64)
+    high = np.array([one.age_high for one in fused], dtype=np.float64)
+    missed = np.clip(low - age, 0, None) + np.clip(age - high, 0, None)
+    score = high - low + 2 / (1 - CONFIDENCE) * missed
+    return score, np.where(np.isfinite(score), missed == 0, np.nan)
+
+
+def _words(change: Change) -> str:
+    return f"{change.loss} {change.new:.3f} after {change.last:.3f}"
