@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse
 
 from annotator.images.fetch import Fetcher, FetchRules
 from annotator.labelstudio.client import Credentials
+from annotator.labelstudio.server import require_free
 from annotator.settings import Settings
 from ml_backend.auth import SECRET_HEADER, Guard
 from ml_backend.engine import Prelabeller
@@ -48,7 +49,12 @@ def create_app(settings: Settings, engine: Prelabeller, fetcher: Fetcher | None 
 
 
 def run(settings: Settings, engine: Prelabeller, host: str, port: int) -> None:
-    """Serve until interrupted."""
+    """Serve until interrupted.
+
+    Raises:
+        ServiceError: the port is taken.
+    """
+    require_free(port)
     uvicorn.run(create_app(settings, engine), host=host, port=port, log_level="warning", server_header=False)
 
 

@@ -16,6 +16,8 @@ from annotator.errors import ServiceError
 ACCESS_SECONDS = 240.0
 """How long an access token is used; Label Studio lets it live for 300 seconds."""
 
+UPLOAD_FILES = 20
+
 Json = Any
 
 
@@ -147,10 +149,21 @@ class LabelStudio:
                 "USER_ADDITIONAL_BANNED_SUBNETS=169.254.0.0/16"
             ) from error
 
-    def upload(self, project: int, files: Sequence[Path]) -> dict[str, Any]:
-        """Upload images; each becomes a task."""
-        parts = [("file", (path.name, path.read_bytes())) for path in files]
-        return dict(self.call("POST", f"/api/projects/{project}/import", files=parts))
+    def disconnect_backend(self, backend: Mapping[str, Any]) -> None:
+        """Take an ML backend away, with the webhook that Label Studio would leave behind."""
+        project, hook = backend["project"], backend["url"].rstrip("/") + "/webhook"
+        self.call("DELETE", f"/api/ml/{backend['id']}")
+        for one in self.call("GET", "/api/webhooks/", params={"project": project}):
+            if one["project"] == project and one["url"] == hook:
+                self.call("DELETE", f"/api/webhooks/{one['id']}/")
+
+    def upload(self, project: int, files: Sequence[Path]) -> None:
+        """Upload images, 20 in a request; each becomes a task."""
+        for start in range(0, len(files), UPLOAD_FILES):
+            part = files[start : start + UPLOAD_FILES]
+            # Label Studio keeps one file for each field name
+            fields = [(f"file{n}", (path.name, path.read_bytes())) for n, path in enumerate(part)]
+            self.call("POST", f"/api/projects/{project}/import", files=fields)
 
     def import_tasks(self, project: int, tasks: Sequence[Mapping[str, Any]]) -> list[int]:
         """Create tasks; their ids, in order."""
@@ -175,14 +188,19 @@ class LabelStudio:
         return int(answer["created"])
 
     def retrieve_predictions(self, project: int) -> None:
-        """Have Label Studio ask the backend for every task without a prediction of its current version."""
-        everything = {"all": True, "excluded": []}
-        self.call(
-            "POST",
-            "/api/dm/actions",
-            params={"id": "retrieve_tasks_predictions", "project": project},
-            json={"selectedItems": everything},
-        )
+        """Have Label Studio ask the backend for every task without a prediction of its current version.
+
+        It asks in one request, waits 100 s for the answer and tells nobody when that fails.
+        """
+        self._act(project, "retrieve_tasks_predictions")
+
+    def delete_predictions(self, project: int) -> None:
+        """Delete all stored predictions of a project."""
+        self._act(project, "delete_tasks_predictions")
+
+    def _act(self, project: int, action: str) -> None:
+        everything = {"selectedItems": {"all": True, "excluded": []}}
+        self.call("POST", "/api/dm/actions", params={"id": action, "project": project}, json=everything)
 
     def _pages(self, path: str, params: Mapping[str, Any], key: str) -> Iterator[dict[str, Any]]:
         page, seen = 1, 0

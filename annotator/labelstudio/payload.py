@@ -127,16 +127,24 @@ def percent_box(box: Box | None, width: int, height: int) -> dict[str, float] | 
 
 
 def evidence_lines(shown: ShownPerson, notices: Mapping[str, str]) -> list[str]:
-    """What each model said, what the ensemble made of it and why people should look, one line each.
+    """Why people should look, what each model said, what the ensemble made of it, and the models' notices.
 
-    Reasons come last; ``control`` is never among them.
+    ``control`` is never among the reasons.
     """
-    lines = [_prediction_line(one, notices.get(one.predictor)) for one in shown.predictions]
-    lines.append(_fused_line(shown.prelabel.fused))
     words = _reason_words(shown)
-    if words:
-        lines.append(("Please check: " if shown.prelabel.review else "Note: ") + "; ".join(words))
-    return lines
+    lines = [("Please check: " if shown.prelabel.review else "Note: ") + "; ".join(words)] if words else []
+    lines += [_prediction_line(one) for one in shown.predictions]
+    lines.append(_fused_line(shown.prelabel.fused))
+    return lines + _notice_lines(shown.predictions, notices)
+
+
+def _notice_lines(predictions: Sequence[Prediction], notices: Mapping[str, str]) -> list[str]:
+    """Each notice once, with the models that it is about."""
+    about: dict[str, list[str]] = {}
+    for one in predictions:
+        if one.predictor in notices:
+            about.setdefault(notices[one.predictor], []).append(one.predictor)
+    return [f"{', '.join(names)}: {notice}" for notice, names in about.items()]
 
 
 def _body_items(shown: ShownPerson, box: dict[str, float], image: ShownImage, controls: Controls) -> list[Item]:
@@ -156,7 +164,7 @@ def _body_items(shown: ShownPerson, box: dict[str, float], image: ShownImage, co
     if choices and controls.review is not None:
         items.append(make.item(controls.review, "choices", choices))
     if controls.evidence is not None:
-        items.append(make.item(controls.evidence, "textarea", lines))
+        items.append(make.item(controls.evidence, "textarea", ["\n".join(f"• {line}" for line in lines)]))
     else:
         region["meta"] = {"text": lines}
     return items
@@ -176,7 +184,8 @@ def _face_items(person: Person, box: dict[str, float], image: ShownImage, contro
             "from_id": region_id,
             "to_id": person.person_id,
             "direction": "right",
-            "labels": [controls.relation],
+            # no label: the arrow says it, and a label would hide the face under it
+            "labels": [],
         },
     ]
 
@@ -228,18 +237,18 @@ def _age_difference(predictions: Sequence[Prediction]) -> str:
     return f"{words} by {max(ages) - min(ages):.0f} years" if len(ages) > 1 else words
 
 
-def _prediction_line(one: Prediction, notice: str | None) -> str:
+def _prediction_line(one: Prediction) -> str:
     if one.has_value:
         said = ", ".join(filter(None, (_gender_words(one.female_probability), _age_words(one.age, one.age_sd))))
     else:
         said = one.status.value.replace("_", " ") + (f" ({one.reason})" if one.reason else "")
-    return f"{one.predictor}: {said}" + (f" [{notice}]" if notice else "")
+    return f"{one.predictor}: {said}"
 
 
 def _fused_line(fused: Fused) -> str:
     said = ", ".join(filter(None, (_gender_words(fused.female_probability), _age_words(fused.age, None))))
     if fused.age_low is not None and fused.age_high is not None:
-        said += f", 90 % between {max(0.0, fused.age_low):.0f} and {fused.age_high:.0f}"
+        said += f", likely {max(0.0, fused.age_low):.0f} to {fused.age_high:.0f}"
     return f"together: {said}" if said else "together: nothing is known, please fill in"
 
 

@@ -18,8 +18,8 @@ from annotator.errors import ServiceError, StorageError
 from annotator.labelstudio.client import wait_until_up
 
 LOOPBACK = "127.0.0.1"
-BOOT_SECONDS = 300.0
-"""A first start compiles and migrates: 95 s measured on two idle cores, more on busy ones."""
+BOOT_SECONDS = 600.0
+"""A first start compiles and migrates: 95 s measured on two idle cores, 220 s on busy ones."""
 
 BANNED_SUBNETS = (
     "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24",

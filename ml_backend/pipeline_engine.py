@@ -1,0 +1,84 @@
+"""The pre-labeller that is made of the project's pipeline and database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urljoin
+
+from sqlalchemy import select
+
+from annotator.labelstudio.payload import ShownImage, ShownPerson
+from annotator.pipeline import failures
+from annotator.pipeline.failures import Failure
+from annotator.pipeline.prelabel import Prelabelling
+from annotator.pipeline.single import ImageResult, prelabel_image
+from annotator.predictors.registry import ModelSet, open_models
+from annotator.settings import Settings
+from annotator.store.session import Store, open_store
+from annotator.store.tables import EventRow, FailureRow
+
+STAGE = "labelstudio"
+"""The stage under which failures of the backend are kept; the subject is the task's image address."""
+
+
+class PipelineEngine:
+    """Pre-labels with the project's models and keeps everything in its database; loads no model before it is asked."""
+
+    def __init__(self, store: Store, settings: Settings, models: ModelSet) -> None:
+        self._store, self._notices = store, models.notices
+        self._work = Prelabelling(store, settings, models)
+        self._studio = settings.label_studio_url
+
+    @property
+    def version(self) -> str:
+        """The ensemble's version."""
+        return self._work.version
+
+    def prelabel(self, data: bytes, *, name: str, uri: str) -> ShownImage:
+        """The people on one image; a read where this version has seen the same bytes.
+
+        Raises:
+            ImageError: the image cannot be used.
+        """
+        full = urljoin(self._studio, uri) if self._studio else uri
+        result = prelabel_image(self._work, data, name=name, uri=full)
+        self._forget_failure(uri)
+        return shown(result, self._notices)
+
+    def record_failure(self, *, subject: str, name: str, reason: str, message: str) -> None:
+        """Keep a failure row; `annotator status` counts it."""
+        with self._store.write() as session:
+            failures.record(session, STAGE, [Failure(subject, name, reason, message)])
+
+    def record_event(self, kind: str, subject: str, data: Mapping[str, Any]) -> None:
+        """Append to the history."""
+        with self._store.write() as session:
+            session.add(EventRow(kind=kind, subject=subject, data=dict(data)))
+
+    def _forget_failure(self, subject: str) -> None:
+        query = select(FailureRow.id).where(FailureRow.stage == STAGE, FailureRow.subject == subject)
+        with self._store.read() as session:
+            known = session.scalar(query)
+        if known is not None:
+            with self._store.write() as session:
+                failures.forget(session, STAGE, [subject])
+
+
+@contextmanager
+def open_engine(settings: Settings) -> Iterator[PipelineEngine]:
+    """The pre-labeller of one project, as long as the context lasts.
+
+    Raises:
+        DatabaseError: the database has no tables, or those of another version.
+        UnknownName, WeightsMissing: the profile names what is not known or not on this machine.
+    """
+    with open_store(settings.resolved_database_url) as store:
+        yield PipelineEngine(store, settings, open_models(settings))
+
+
+def shown(result: ImageResult, notices: Mapping[str, str]) -> ShownImage:
+    """A pipeline's result as annotators are shown it."""
+    people = tuple(ShownPerson(one.person, one.predictions, one.pre_label) for one in result.people)
+    return ShownImage(result.image.width, result.image.height, people, dict(notices))

@@ -1,0 +1,67 @@
+"""A real Label Studio and the backend with the demo models, started once for all end-to-end tests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from annotator.labelstudio.client import LabelStudio
+from annotator.labelstudio.server import free_port
+from annotator.settings import Settings, load_settings
+from ml_backend.pipeline_engine import PipelineEngine, open_engine
+from ml_backend.studio import Plan, Studio, connect, draw_pictures, make_project
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Running:
+    """What is running, and the pictures that are not uploaded yet."""
+
+    studio: Studio
+    client: LabelStudio
+    engine: PipelineEngine
+    settings: Settings
+    project: int
+    pictures: list[Path]
+
+
+def studio_venv() -> Path:
+    """Where Label Studio is installed; the test is skipped where it is not, except in CI."""
+    venv = ROOT / os.environ.get("ANNOTATOR_STUDIO_VENV", ".venv-studio")
+    if not (venv / "bin" / "label-studio").exists():
+        message = f"no Label Studio in {venv}; `make test` installs it"
+        pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
+    return venv
+
+
+@pytest.fixture(scope="session")
+def browser_program() -> str:
+    """The browser's program; the test is skipped where there is none, except in CI."""
+    found = os.environ.get("ANNOTATOR_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if found is None:
+        message = "no chromium on this machine; install it or name it in ANNOTATOR_CHROMIUM"
+        pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
+    return found
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    folder = tmp_path_factory.mktemp("studio")
+    studio = Studio(Plan(folder, studio_venv(), free_port(), free_port()))
+    studio.start()
+    try:
+        make_project(folder)
+        settings = load_settings(folder, backend_threads=1)
+        with open_engine(settings) as engine:
+            backend = studio.serve(engine, settings)
+            client = studio.client()
+            project = connect(client, backend, engine.version)
+            yield Running(studio, client, engine, settings, project, draw_pictures(folder / "pictures", 6))
+    finally:
+        studio.close()
