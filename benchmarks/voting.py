@@ -2,8 +2,8 @@
 
     python -m benchmarks.voting [--votes 1000000]
 
-Every line is a process of its own, so that its peak memory is its own. One thread; CPU seconds stand beside wall seconds
-because a busy machine stretches the latter only.
+Every line is a process of its own, so that its peak memory is its own. One thread; CPU seconds stand beside wall
+seconds because a busy machine stretches the latter only.
 """
 
 from __future__ import annotations

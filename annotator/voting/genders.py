@@ -24,24 +24,30 @@ PRIOR_ACCURACY = 0.95
 """Accuracy of one human gender vote, assumed until the data speak (worth ``PRIOR_VOTES`` votes)."""
 
 MAX_STEPS = 100
-TOLERANCE = 1e-4
-"""EM stops when no person's probability changes by more."""
+TOLERANCE = 1e-5
+"""EM stops when people's probabilities change by less than this on average."""
 
 
 @dataclass(frozen=True, slots=True)
 class GenderVotes:
-    """The votes with a gender as two sparse ``(people, annotators)`` matrices of ones; truth codes per person."""
+    """The votes with a gender as two sparse ``(people, annotators)`` matrices of ones; truth codes per person.
+
+    ``female_count`` and ``male_count`` are each annotator's numbers of such votes, ``(annotators,)``.
+    """
 
     female: Any
     male: Any
     truth: Ints
+    female_count: Floats
+    male_count: Floats
 
     @classmethod
     def of(cls, votes: VoteTable, controls: ControlTable | None) -> GenderVotes:
         """The gender part of a vote table."""
         people = len(votes.person_ids)
         truth = np.full(people, UNKNOWN) if controls is None else controls.aligned(votes.person_ids)[1]
-        return cls(_ones(votes.select(votes.gender == FEMALE)), _ones(votes.select(votes.gender == MALE)), truth)
+        female, male = (_ones(votes.select(votes.gender == code)) for code in (FEMALE, MALE))
+        return cls(female, male, truth, female.sum(axis=0), male.sum(axis=0))
 
     @property
     def count(self) -> int:
@@ -101,7 +107,7 @@ def dawid_skene_genders(votes: GenderVotes) -> GenderResult:
     for _ in range(MAX_STEPS):
         odds = _log_odds(votes, female, voted)
         after = np.where(known, votes.truth, expit(odds))
-        change = np.max(np.abs(after - female)[voted], initial=0.0)
+        change = float(np.abs(after - female).sum()) / max(int(voted.sum()), 1)
         female = after
         if change < TOLERANCE:
             break
@@ -110,8 +116,9 @@ def dawid_skene_genders(votes: GenderVotes) -> GenderResult:
 
 def _log_odds(votes: GenderVotes, female: Floats, voted: Any) -> Floats:
     """One M-step (the annotators' chances, the prevalence) and the log odds of female that follow."""
-    hit = _chances(votes.female.T @ female, votes.male.T @ female)
-    miss = _chances(votes.male.T @ (1 - female), votes.female.T @ (1 - female))
+    said_female, said_male = votes.female.T @ female, votes.male.T @ female  # each annotator's votes on females
+    hit = _chances(said_female, said_male)
+    miss = _chances(votes.male_count - said_male, votes.female_count - said_female)
     prevalence = (1 + female[voted].sum()) / (2 + voted.sum())
     says_female = np.log(hit) - np.log1p(-miss)
     says_male = np.log1p(-hit) - np.log(miss)
