@@ -37,6 +37,7 @@ class Settings(BaseSettings):
     chat: dict[str, Endpoint] = Field(
         default_factory=dict, description="OpenAI-compatible endpoints, by predictor name"
     )
+    yolo_sha256: str | None = Field(default=None, description="sha256 of the YOLO file that may be loaded")
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
     seed: int = Field(default=0, description="seed of every random choice")
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from sqlalchemy.exc import OperationalError
 
 from annotator.store.schema import upgrade
 from annotator.store.session import Store, make_engine, open_store
+from annotator.store.tables import Base
 
 DEFAULT_SERVER = "postgresql+psycopg://root@127.0.0.1:5432/postgres"
 
@@ -21,6 +24,12 @@ DEFAULT_SERVER = "postgresql+psycopg://root@127.0.0.1:5432/postgres"
 @pytest.fixture
 def postgres_url() -> Iterator[str]:
     """An empty database of its own on the test server, dropped afterwards."""
+    with _own_database() as url:
+        yield url
+
+
+@contextmanager
+def _own_database() -> Iterator[str]:
     server = make_url(os.environ.get("ANNOTATOR_TEST_POSTGRES_URL", DEFAULT_SERVER))
     name = f"annotator_test_{uuid.uuid4().hex[:12]}"
     admin = create_engine(server, isolation_level="AUTOCOMMIT", connect_args={"connect_timeout": 5})
@@ -47,11 +56,38 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/annotator.db"
 
 
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    """A database with this version's tables."""
+@pytest.fixture(scope="session")
+def blank_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with this version's tables, to be copied: migrating costs more than most tests."""
+    path = tmp_path_factory.mktemp("blank") / "annotator.db"
+    _migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres() -> Iterator[str]:
+    """A database with this version's tables, shared by all tests that leave it empty."""
+    with _own_database() as url:
+        _migrate(url)
+        yield url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """A database with this version's tables and no rows."""
+    if request.param == "sqlite":
+        file = shutil.copy(request.getfixturevalue("blank_sqlite"), tmp_path / "store.db")
+        with open_store(f"sqlite:///{file}") as opened:
+            yield opened
+        return
+    with open_store(request.getfixturevalue("migrated_postgres")) as opened:
+        yield opened
+        names = ", ".join(f'"{name}"' for name in Base.metadata.tables)
+        with opened.write() as session:
+            session.execute(text(f"TRUNCATE {names} CASCADE"))
+
+
+def _migrate(url: str) -> None:
     engine = make_engine(url)
     upgrade(engine)
     engine.dispose()
-    with open_store(url) as opened:
-        yield opened

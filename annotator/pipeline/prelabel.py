@@ -30,8 +30,11 @@ from annotator.predictors.registry import Lazy, ModelSet
 from annotator.settings import Settings
 from annotator.store import records
 from annotator.store.session import Store
-from annotator.store.tables import EventRow, ImageRow, ImageState, PersonRow, PredictionRow, PreLabelRow
-from annotator.store.upsert import upsert
+from annotator.store.tables import EventRow, ImageRow, ImageState, MetaRow, PersonRow, PredictionRow, PreLabelRow
+from annotator.store.upsert import insert_new, upsert
+
+WEIGHTS = "weights:"
+"""Prefix of the ``meta`` rows that hold a predictor version's sha256."""
 
 Known = dict[tuple[int, str], Prediction]
 """Predictions by person key and predictor name."""
@@ -98,6 +101,7 @@ class Prelabelling:
                 ImageRow.version.is_(None), ImageRow.version != self.version
             )
             session.execute(update(ImageRow).where(stale).values(state=ImageState.PENDING))
+            _remember_weights(session, self.models)
             if retry_failed:
                 _reopen_failed(session, [model.version for model in self.models.predictors])
             pending = select(func.count()).select_from(ImageRow).where(ImageRow.state == ImageState.PENDING)
@@ -156,6 +160,12 @@ class Prelabelling:
         values_done = {"state": ImageState.DONE, "version": self.version}
         session.execute(update(ImageRow).where(ImageRow.id.in_(done)).values(values_done))
         failures.forget(session, failures.PRELABEL, [image.row.sha256 for image in images])
+
+
+def _remember_weights(session: Session, models: ModelSet) -> None:
+    """Datasets name their predictors' weights, also when these are long gone from the machine."""
+    rows = [{"key": WEIGHTS + model.version, "value": model.digest} for model in models.predictors if model.digest]
+    insert_new(session, MetaRow, rows, keys=("key",))
 
 
 def stored_predictions(session: Session, models: ModelSet, people: Sequence[PersonRow]) -> Known:

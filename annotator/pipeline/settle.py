@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +15,18 @@ from annotator.pipeline.watch import SILENT, Watch
 from annotator.settings import Settings
 from annotator.store import records
 from annotator.store.session import Store
-from annotator.store.tables import EventRow, LabelRow, PersonRow, PreLabelRow, ReviewTaskRow, TaskState, VoteRow
+from annotator.store.tables import (
+    AnnotatorRow,
+    EventRow,
+    LabelRow,
+    PersonRow,
+    PreLabelRow,
+    ReviewTaskRow,
+    TaskState,
+    VoteRow,
+)
 from annotator.store.upsert import upsert
-from annotator.voting import Consensus, ControlTable, VoteTable, aggregate
+from annotator.voting import AnnotatorColumns, Consensus, ControlTable, VoteTable, aggregate
 from annotator.voting.stopping import Verdict, next_step
 from annotator.voting.tables import gender_code
 
@@ -50,6 +60,7 @@ def settle(
     """
     consensus, steps = _votes(store, settings, age_method, gender_method)
     settled = _settled(consensus, steps) if consensus else {}
+    _keep_annotators(store, consensus)
     counts: Counter[str] = Counter()
     changed = 0
     watch.begin("people", _people(store))
@@ -127,6 +138,26 @@ def _settled(consensus: Consensus, steps: Sequence[Verdict]) -> dict[str, Label]
         )
         for row, step in enumerate(steps)
         if step == Verdict.SETTLED
+    }
+
+
+def _keep_annotators(store: Store, consensus: Consensus | None) -> None:
+    """The quality of each annotator, as this settlement saw it; those without votes go."""
+    columns = consensus.annotators if consensus else None
+    names = [str(name) for name in columns.annotator_ids] if columns else []
+    rows = [{"annotator_id": name, **_quality(columns, row)} for row, name in enumerate(names)] if columns else []
+    with store.write() as session:
+        session.execute(delete(AnnotatorRow).where(AnnotatorRow.annotator_id.not_in(names)))
+        upsert(session, AnnotatorRow, rows, keys=("annotator_id",))
+
+
+def _quality(columns: AnnotatorColumns, row: int) -> dict[str, float | int | None]:
+    years = ("age_mae", "age_bias", "age_sd", "gender_accuracy", "age_weight")
+    measured = {name: float(getattr(columns, name)[row]) for name in years}
+    return {
+        "votes": int(columns.votes[row]),
+        "controls": int(columns.controls[row]),
+        **{name: None if math.isnan(value) else value for name, value in measured.items()},
     }
 
 

@@ -5,7 +5,8 @@ image ─┬─ person ─┬─ prediction   one per predictor and version
        │          ├─ vote         one per annotation of a source
        │          ├─ review_task  one per round
        │          └─ label        one
-failure (what went wrong, by stage and subject)   event (append-only history)   fit (calibrations)   meta (small facts)
+annotator (how good each voter is)   failure (what went wrong, by stage and subject)   event (append-only history)
+fit (calibrations of the ensemble)   meta (small facts)
 
 Ages are in years, boxes in pixels of the EXIF-oriented image, NULL is "unknown" everywhere.
 """
@@ -203,6 +204,28 @@ class VoteRow(Base):
     seconds: Mapped[float | None]
     counts: Mapped[bool] = mapped_column(default=True)
     remark: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
+
+
+class AnnotatorRow(Base):
+    """How good one annotator is, as of the last settlement; NULL where there was nothing to measure.
+
+    ``age_mae``, ``age_bias`` and ``age_sd`` are years on people whose truth is known (``controls`` of them);
+    ``age_weight`` is the weight of one vote, mean 1.
+    """
+
+    __tablename__ = "annotator"
+    __table_args__ = (UniqueConstraint("annotator_id"),)
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    annotator_id: Mapped[str] = mapped_column(String(100))
+    votes: Mapped[int]
+    controls: Mapped[int]
+    age_mae: Mapped[float | None]
+    age_bias: Mapped[float | None]
+    age_sd: Mapped[float | None]
+    gender_accuracy: Mapped[float | None]
+    age_weight: Mapped[float | None]
     created_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
 
 

@@ -14,6 +14,7 @@ KEY = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 MOMENT = sa.DateTime(timezone=True)
 CURRENT = sa.text("is_current")
 TABLES = (
+    "annotator",
     "vote",
     "review_task",
     "prediction",
@@ -34,6 +35,22 @@ def choice(name: str, *values: str) -> sa.Enum:
 
 
 def upgrade() -> None:
+    op.create_table(
+        "annotator",
+        sa.Column("id", KEY, nullable=False),
+        sa.Column("annotator_id", sa.String(length=100), nullable=False),
+        sa.Column("votes", sa.Integer(), nullable=False),
+        sa.Column("controls", sa.Integer(), nullable=False),
+        sa.Column("age_mae", sa.Double(), nullable=True),
+        sa.Column("age_bias", sa.Double(), nullable=True),
+        sa.Column("age_sd", sa.Double(), nullable=True),
+        sa.Column("gender_accuracy", sa.Double(), nullable=True),
+        sa.Column("age_weight", sa.Double(), nullable=True),
+        sa.Column("created_at", MOMENT, nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_annotator")),
+        sa.UniqueConstraint("annotator_id", name=op.f("uq_annotator_annotator_id")),
+    )
+
     op.create_table(
         "event",
         sa.Column("id", KEY, nullable=False),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from annotator.settings import Settings
-from annotator.store.schema import upgrade
-from annotator.store.session import Store, make_engine, open_store
+from annotator.store.session import Store, open_store
 
 
 @pytest.fixture
@@ -19,11 +19,8 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def corridor(tmp_path: Path) -> Iterator[Store]:
+def corridor(blank_sqlite: Path, tmp_path: Path) -> Iterator[Store]:
     """A SQLite database with this version's tables."""
-    url = f"sqlite:///{tmp_path}/corridor.db"
-    engine = make_engine(url)
-    upgrade(engine)
-    engine.dispose()
-    with open_store(url) as store:
+    file = shutil.copy(blank_sqlite, tmp_path / "corridor.db")
+    with open_store(f"sqlite:///{file}") as store:
         yield store

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from annotator.pipeline.prelabel import Prelabelling, prelabel
 from annotator.pipeline.version import ensemble_version
 from annotator.settings import Settings
 from annotator.store import records
-from annotator.store.session import Store
+from annotator.store.session import Store, open_store
 from annotator.store.tables import (
     EventRow,
     FailureRow,
@@ -219,7 +220,7 @@ class StopNow(BaseException):
 
 @pytest.mark.parametrize("stop_at", [1, 2, 5, 9, 10])
 def test_a_run_that_stopped_anywhere_is_continued(
-    corridor: Store, settings: Settings, pictures: list[Path], tmp_path: Path, stop_at: int
+    corridor: Store, settings: Settings, pictures: list[Path], blank_sqlite: Path, tmp_path: Path, stop_at: int
 ) -> None:
     calls = 0
 
@@ -236,12 +237,7 @@ def test_a_run_that_stopped_anywhere_is_continued(
     prelabel(corridor, settings, model_set())
     broken = content(corridor, *TABLES)
 
-    from annotator.store.schema import upgrade
-    from annotator.store.session import make_engine, open_store
-
-    engine = make_engine(f"sqlite:///{tmp_path}/whole.db")
-    upgrade(engine)
-    engine.dispose()
+    shutil.copy(blank_sqlite, tmp_path / "whole.db")
     with open_store(f"sqlite:///{tmp_path}/whole.db") as whole:
         ingest(whole, settings, [str(tmp_path / "in")])
         prelabel(whole, settings, model_set())

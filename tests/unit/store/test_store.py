@@ -245,7 +245,7 @@ def test_times_keep_their_moment(store: Store) -> None:
         session.add(EventRow(kind="k", subject="s", data={}, at=datetime(2026, 3, 1)))
 
 
-@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 def test_two_writers_wait_for_each_other(store: Store) -> None:
     """Each reads a number and writes it back plus one; a deferred transaction would lose or fail here on SQLite."""
     with store.write() as session:
@@ -266,7 +266,7 @@ def test_two_writers_wait_for_each_other(store: Store) -> None:
         assert session.scalar(text("SELECT value FROM meta")) == "100"
 
 
-@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 def test_sqlite_is_set_up_for_several_processes(store: Store) -> None:
     with store.read() as session:
         assert session.scalar(text("PRAGMA journal_mode")) == "wal"

@@ -1,0 +1,87 @@
+"""The `annotator` command: all sub-commands, and the one place where errors become a line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from annotator.cli.demo import demo
+from annotator.cli.errors import explain, wants_traceback
+from annotator.cli.explain import explain_person
+from annotator.cli.export import export
+from annotator.cli.ingest import ingest
+from annotator.cli.init import init
+from annotator.cli.models import models
+from annotator.cli.prelabel import prelabel
+from annotator.cli.report import report
+from annotator.cli.score import score
+from annotator.cli.serve import serve
+from annotator.cli.settle import settle
+from annotator.cli.status import status
+from annotator.cli.triage import triage
+from annotator.cli.vote import vote
+
+HELP = """Age and gender labels for person photos: pre-labelled by models, settled by people.
+
+Example: annotator init photos && annotator ingest ~/pictures && annotator prelabel && annotator status
+"""
+
+app = typer.Typer(
+    name="annotator", help=HELP, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None
+)
+
+
+@app.callback()
+def common(
+    context: typer.Context,
+    project: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The project's folder; else it is looked for here, above, and one below."),
+    ] = None,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    """Options of every command."""
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"annotator {installed('annotator')}")
+        raise typer.Exit
+    context.obj = project
+
+
+for name, command in {
+    "init": init,
+    "ingest": ingest,
+    "prelabel": prelabel,
+    "settle": settle,
+    "export": export,
+    "status": status,
+    "explain": explain_person,
+    "serve": serve,
+    "demo": demo,
+    "report": report,
+    "vote": vote,
+    "triage": triage,
+    "score": score,
+}.items():
+    app.command(name)(command)
+app.add_typer(models, name="models")
+
+
+def main() -> None:
+    """Runs the command line and ends the process with its exit code."""
+    try:
+        app()
+    except BrokenPipeError:
+        # whoever read our output has seen enough; nothing more can be said, not even by the interpreter's flush
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if wants_traceback():
+            raise
+        typer.echo(f"annotator: {explain(error)}", err=True)
+        sys.exit(1)

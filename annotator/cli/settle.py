@@ -1,0 +1,43 @@
+"""`annotator settle`: votes and accepted pre-labels become labels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from annotator.cli.output import counted, plural, print_json, watching
+from annotator.cli.project import project_settings, project_store
+
+if TYPE_CHECKING:
+    from annotator.pipeline.settle import SettleReport
+
+
+def settle(
+    context: typer.Context,
+    method: Annotated[str, typer.Option(metavar="NAME", help="How ages are aggregated, as in annotator vote.")] = (
+        "precision"
+    ),
+    gender_method: Annotated[str, typer.Option(metavar="NAME", help="How genders are, likewise.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Turn votes, accepted pre-labels and given truths into labels; a second run changes nothing.
+
+    Example: annotator settle --method gtm
+    """
+    from annotator.pipeline.settle import settle as run
+
+    settings = project_settings(context)
+    with project_store(settings) as store, watching() as watch:
+        report = run(store, settings, age_method=method, gender_method=gender_method, watch=watch)
+    if as_json:
+        print_json(report)
+    else:
+        _print(report)
+
+
+def _print(report: SettleReport) -> None:
+    if report.age_method:
+        typer.echo(f"ages by {report.age_method}, genders by {report.gender_method}")
+        typer.echo(f"people with votes: {counted(report.steps)}")
+    typer.echo(f"labels: {counted(report.labels) or 'none'}; {plural(report.changed, 'change')}")
