@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from annotator.errors import UnknownName
@@ -9,8 +11,14 @@ from annotator.voting.genders import GenderVotes
 from annotator.voting.precision import has_controls
 from annotator.voting.quality import annotator_columns
 from annotator.voting.sums import AgeVotes
-from annotator.voting.tables import Consensus, ControlTable, VoteTable
+from annotator.voting.tables import AnnotatorColumns, Consensus, ControlTable, VoteTable
 from annotator.voting.validation import AGE_FUNCTIONS, GENDER_FUNCTIONS, choose_age_method, choose_gender_method
+
+DOUBTFUL_MAE = 15.0
+"""Years off the controls from which on the controls are to be doubted rather than the annotators."""
+
+DOUBTFUL_ACCURACY = 0.6
+"""Share of control genders matched below which the controls are to be doubted."""
 
 AGE_METHODS = (*AGE_FUNCTIONS, "auto")
 GENDER_METHODS = (*GENDER_FUNCTIONS, "auto")
@@ -52,6 +60,7 @@ def aggregate(
         gender_method = choose_gender_method(genders)
     by_age = AGE_FUNCTIONS[age_method](ages, seed)
     by_gender = GENDER_FUNCTIONS[gender_method](genders)
+    annotators = annotator_columns(votes, controls, by_age)
     return Consensus(
         votes.person_ids,
         by_age.age,
@@ -60,11 +69,20 @@ def aggregate(
         by_gender.probability,
         np.bincount(votes.person[votes.answered], minlength=len(votes.person_ids)),
         by_age.n_eff,
-        annotator_columns(votes, controls, by_age),
+        annotators,
         age_method,
         gender_method,
-        notes,
+        (*notes, *_doubts(annotators)),
     )
+
+
+def _doubts(annotators: AnnotatorColumns) -> Iterator[str]:
+    """What speaks against the controls: no weighting can mend truths that are none."""
+    mae, accuracy = annotators.age_mae, annotators.gender_accuracy
+    if not np.isnan(mae).all() and np.nanmedian(mae) > DOUBTFUL_MAE:
+        yield f"the median annotator is {np.nanmedian(mae):.0f} years off the control ages; are these right?"
+    if not np.isnan(accuracy).all() and np.nanmedian(accuracy) < DOUBTFUL_ACCURACY:
+        yield f"the median annotator matches {np.nanmedian(accuracy):.0%} of the control genders; are these right?"
 
 
 def _resolve_age_method(method: str, ages: AgeVotes, seed: int) -> tuple[str, tuple[str, ...]]:

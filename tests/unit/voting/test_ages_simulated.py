@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from annotator.voting import aggregate
+from annotator.voting import ControlTable, aggregate
 from annotator.voting.sums import AgeVotes
 from annotator.voting.validation import AGE_FUNCTIONS, held_out_score
 
@@ -119,3 +119,26 @@ def test_bias_is_left_in_where_there_is_none(world: Maker) -> None:
     votes = world(spammers=0.0, bias_sd=0.0, people=1000)
     result = AGE_FUNCTIONS["precision"](AgeVotes.of(votes.votes, votes.controls), 0)
     assert not result.bias.any()
+
+
+def test_controls_that_are_all_wrong_are_doubted_aloud(world: Maker) -> None:
+    votes = world(people=1000, spammers=0.0)
+    wrong = ControlTable.from_columns(
+        votes.controls.person_ids, (votes.controls.age + 45) % 90, 1 - votes.controls.gender
+    )
+    consensus = aggregate(votes.votes, wrong)
+    assert any("years off the control ages" in note for note in consensus.notes)
+    assert any("control genders" in note for note in consensus.notes)
+    assert np.isfinite(consensus.age).all()
+    assert aggregate(votes.votes, votes.controls).notes == ()
+
+
+def test_a_few_wrong_controls_do_little_harm(world: Maker) -> None:
+    votes = world(people=1000)
+    age = votes.controls.age.copy()
+    age[:5] = 90 - age[:5]
+    right = votes.error(aggregate(votes.votes, votes.controls).age)
+    wrong = votes.error(
+        aggregate(votes.votes, ControlTable.from_columns(votes.controls.person_ids, age, [-1] * 100)).age
+    )
+    assert wrong < 1.25 * right
