@@ -46,7 +46,7 @@ lint: $(VENV)/.complete
 	$(BIN)/lint-imports
 
 studio: $(VENV)/.complete $(STUDIO_VENV)/.complete
-	$(BIN)/python -m annotator.demo.studio
+	$(BIN)/python -m ml_backend.studio
 
 bench: $(VENV)/.complete
 	$(BIN)/python -m benchmarks

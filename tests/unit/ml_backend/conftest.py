@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
@@ -82,17 +83,14 @@ class FakeFetcher(Fetcher):
         return super().read(address)
 
 
-def picture(size: tuple[int, int] = (64, 48), color: str = "teal", **save: Any) -> bytes:
+@functools.cache
+def picture(size: tuple[int, int] = (64, 48), color: str = "teal") -> bytes:
     out = io.BytesIO()
-    Image.new("RGB", size, color).save(out, save.pop("format", "PNG"), **save)
+    Image.new("RGB", size, color).save(out, "PNG", compress_level=1)
     return out.getvalue()
 
 
-def recorded(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(next(RECORDED.glob(f"{name}*.json")).read_text("utf-8"))
-    return found
-
-
+@functools.cache
 def task_addresses() -> list[str]:
     """Every image address in the recorded predict requests."""
     found = []

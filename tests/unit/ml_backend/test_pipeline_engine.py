@@ -1,0 +1,93 @@
+"""The backend on the project's own pipeline and database, with two models that need no weights."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from annotator.images.fetch import Fetcher, FetchRules
+from annotator.settings import Settings
+from annotator.store.session import Store, open_store
+from annotator.store.tables import EventRow, FailureRow, ImageRow, PredictionRow, PreLabelRow
+from ml_backend.app import create_app
+from ml_backend.pipeline_engine import PipelineEngine
+from tests.helpers.models import HalvesDetector, MeanPredictor, model_set
+from tests.helpers.pictures import write_pictures
+
+LOCAL = "/data/local-files/?d={}"
+
+
+@pytest.fixture
+def store(blank_sqlite: Path, tmp_path: Path) -> Iterator[Store]:
+    with open_store(f"sqlite:///{shutil.copy(blank_sqlite, tmp_path / 'annotator.db')}") as opened:
+        yield opened
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Path]:
+    return write_pictures(tmp_path / "pictures", 4)
+
+
+def backend(store: Store, folder: Path, detector: HalvesDetector) -> TestClient:
+    settings = Settings(root=folder, local_files_root=Path("pictures"))
+    engine = PipelineEngine(
+        store, settings, model_set(MeanPredictor(), MeanPredictor("other", shift=30.0), detector=detector)
+    )
+    return TestClient(create_app(settings, engine, Fetcher(FetchRules.from_settings(settings))))
+
+
+def tasks(*names: str) -> dict[str, list[dict[str, object]]]:
+    return {"tasks": [{"id": n, "data": {"image": LOCAL.format(name)}} for n, name in enumerate(names)]}
+
+
+def count(store: Store, table: type) -> int:
+    with store.read() as session:
+        return session.query(table).count()
+
+
+def test_tasks_become_rows_and_rows_become_answers(store: Store, tmp_path: Path, pictures: list[Path]) -> None:
+    detector = HalvesDetector()
+    client = backend(store, tmp_path, detector)
+    names = [path.name for path in pictures]
+    version = client.get("/health").json()["model_version"]
+    assert detector.seen == 0
+    first = client.post("/predict", json=tasks(*names)).json()
+    assert first["model_version"] == version
+    for entry in first["results"]:
+        people = [item for item in entry["result"] if item.get("from_name") == "age"]
+        assert len(people) == 2
+        assert "ages differ by 30 years" in json.dumps(entry)
+    assert (count(store, ImageRow), count(store, PredictionRow), count(store, PreLabelRow)) == (4, 16, 8)
+    # another process, the same database: read, not worked out
+    again = HalvesDetector()
+    assert backend(store, tmp_path, again).post("/predict", json=tasks(*names)).json() == first
+    assert again.seen == 0
+
+
+def test_failures_are_kept_until_they_are_mended(store: Store, tmp_path: Path, pictures: list[Path]) -> None:
+    client = backend(store, tmp_path, HalvesDetector())
+    late = pictures[0].with_name("late.png")
+    request = tasks("late.png", pictures[1].name, "../annotator.db")
+    results = client.post("/predict", json=request).json()["results"]
+    assert [bool(entry) for entry in results] == [False, True, False]
+    with store.read() as session:
+        kept = {row.name: (row.stage, row.reason) for row in session.query(FailureRow)}
+    assert kept == {"late.png": ("labelstudio", "not_found"), "annotator.db": ("labelstudio", "outside_root")}
+    late.write_bytes(pictures[2].read_bytes())
+    assert client.post("/predict", json=request).json()["results"][0]["result"]
+    with store.read() as session:
+        assert [row.name for row in session.query(FailureRow)] == ["annotator.db"]
+
+
+def test_webhooks_become_events(store: Store, tmp_path: Path) -> None:
+    body = {"action": "ANNOTATION_CREATED", "project": {"id": 3, "token": "x"}, "annotation": {"id": 9, "result": [1]}}
+    assert backend(store, tmp_path, HalvesDetector()).post("/webhook", json=body).status_code == 200
+    with store.read() as session:
+        (event,) = session.query(EventRow)
+    assert (event.kind, event.subject) == ("webhook", "labelstudio:3")
+    assert event.data == {"action": "ANNOTATION_CREATED", "ids": {"project": [3], "annotation": [9]}}
