@@ -43,12 +43,13 @@ class _Content:
     entries: Mapping[str, Any]
 
 
-def load_model(path: str | Path) -> MiVOLO:
+def load_model(path: str | Path, *, accelerated: bool = True) -> MiVOLO:
     """A MiVOLO in eval mode, float32, on the CPU, with its ``meta``.
 
     Args:
         path: a reference ``.pth.tar``, a folder with ``config.json`` and ``model.safetensors``, or a ``.safetensors``
             with its ``config.json`` beside it.
+        accelerated: prepare the quick pass on a CPU; see `MiVOLO.accelerate`.
 
     Raises:
         WeightsMissing: a file is not there.
@@ -56,9 +57,12 @@ def load_model(path: str | Path) -> MiVOLO:
     """
     path = Path(path)
     try:
-        return _build(_read(path))
+        model = _build(_read(path))
     except AnnotatorError as error:
         raise type(error)(f"{path}: {error}") from error
+    if accelerated:
+        model.accelerate()
+    return model
 
 
 def _read(path: Path) -> _Content:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from timm.layers import Mlp
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 class FaceBodyPatchEmbed(nn.Module):
@@ -96,19 +97,30 @@ class CrossBottleneckAttention(nn.Module):
         face, body = x.chunk(2, dim=1)
         q_face, k_face, v_face = _tokens(self.qkv_f(face))
         q_body, k_body, v_body = _tokens(self.qkv_p(body))
-        out_face = self.attend(q_face, k_body, v_body)
-        out_body = self.attend(q_body, k_face, v_face)
+        attend = self.attend_fused if x.is_cuda else self.attend
+        out_face = attend(q_face, k_body, v_body)
+        out_body = attend(q_body, k_face, v_face)
         both = torch.cat((out_face, out_body), dim=2).transpose(1, 2).reshape(x.shape)
         joined: Tensor = self.mlp(self.norm(both))
         return joined
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Attention of ``(n, tokens, dim)`` queries, keys and values with relative positions."""
-        rows, columns = self.pos_embed(q)
-        position = rows[..., :, None] + columns[..., None, :]
-        logits = q @ k.transpose(1, 2) * self.scale + position.flatten(2)
+        logits = q @ k.transpose(1, 2) * self.scale + self._position(q)
         attended: Tensor = logits.softmax(dim=2) @ v
         return attended
+
+    def attend_fused(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """The same through PyTorch's fused kernel, which never stores the logits: for a GPU."""
+        position = self._position(q)[:, None]
+        q, k, v = q[:, None], k[:, None], v[:, None]
+        return functional.scaled_dot_product_attention(q, k, v, attn_mask=position, scale=self.scale)[:, 0]
+
+    def _position(self, q: Tensor) -> Tensor:
+        """``(n, tokens, tokens)`` relative position logits."""
+        rows, columns = self.pos_embed(q)
+        position: Tensor = rows[..., :, None] + columns[..., None, :]
+        return position.flatten(2)
 
 
 def _tokens(qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:

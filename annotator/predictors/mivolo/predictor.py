@@ -77,13 +77,13 @@ class MiVOLOPredictor:
         dtype: Dtype = "auto",
         compiled: bool = False,
     ) -> None:
-        model = load_model(path)
+        self.device = _device(device)
+        self.dtype = _dtype(dtype, self.device)
+        model = load_model(path, accelerated=self.device.type == "cpu" and not compiled)
         self.meta = model.meta
         _check_inputs(inputs, self.meta, name)
         self.name, self.notice, self.batch_size = name, notice, batch_size
         self.inputs = inputs
-        self.device = _device(device)
-        self.dtype = _dtype(dtype, self.device)
         self.version = version_of(name, weights_digest(Path(path))) + _settings(inputs, self.dtype)
         self.model = model.to(self.device, self.dtype)
         self._fixed_batch = compiled
