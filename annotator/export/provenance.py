@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -63,19 +62,5 @@ class ProvenanceWriter:
 
 
 def _row(line: Line, label: Mapping[str, Any]) -> dict[str, Any]:
-    evidence = dict(label["provenance"])
-    return {
-        "person_id": line.person_id,
-        "img_name": line.img_name,
-        "image_sha256": line.sha256,
-        "split": line.split,
-        **{key: label[key] for key in ("age", "age_sd", "gender", "gender_probability", "source", "method")},
-        "vote_count": label["votes"],
-        "votes": _json(evidence.pop("votes", [])),
-        "predictions": _json(evidence.pop("predictions", [])),
-        "details": _json(evidence),
-    }
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False)
+    where = {"person_id": line.person_id, "img_name": line.img_name, "image_sha256": line.sha256, "split": line.split}
+    return {**where, **label}

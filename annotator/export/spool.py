@@ -21,6 +21,11 @@ Corners = tuple[int, int, int, int]
 MISSING: Corners = (-1, -1, -1, -1)
 
 _BATCH = 5_000
+_EVIDENCE = ("votes", "predictions", "details")
+_encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False).encode
+_PRAGMAS = """
+PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA locking_mode=EXCLUSIVE; PRAGMA cache_size=-64000;
+"""
 _SCHEMA = """
 CREATE TABLE image (
     sha256 TEXT PRIMARY KEY, name TEXT, uri TEXT, format TEXT, width INT, height INT, team TEXT,
@@ -28,18 +33,22 @@ CREATE TABLE image (
 ) WITHOUT ROWID;
 CREATE TABLE person (
     person_id TEXT UNIQUE, sha256 TEXT, age INT, gender TEXT, face_x0 INT, face_y0 INT, face_x1 INT, face_y1 INT,
-    body_x0 INT, body_y0 INT, body_x1 INT, body_y1 INT, label TEXT
+    body_x0 INT, body_y0 INT, body_x1 INT, body_y1 INT,
+    label TEXT, votes TEXT, predictions TEXT, details TEXT
 );
 CREATE INDEX person_image ON person (sha256);
 """
-_INSERT_PERSON = "INSERT INTO person VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_PERSON = "INSERT INTO person VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _FACE = "face_x0, face_y0, face_x1, face_y1"
 _BODY = "body_x0, body_y0, body_x1, body_y1"
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One person of the finished dataset, in whole pixels of the image file; ``label`` is ``None`` without one."""
+    """One person of the finished dataset, in whole pixels of the image file.
+
+    ``label`` holds the label's columns of the provenance table by name, ``None`` without a label.
+    """
 
     img_name: str
     sha256: str
@@ -57,7 +66,8 @@ class Spool:
 
     def __init__(self, path: Path) -> None:
         self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-64000;" + _SCHEMA)
+        self._db.executescript(_PRAGMAS + _SCHEMA)
+        self._db.execute("BEGIN")  # never committed: nobody reads this file after us
 
     def close(self) -> None:
         """Let go of the file."""
@@ -72,7 +82,6 @@ class Spool:
         iterator = iter(rows)
         while batch := list(islice(iterator, _BATCH)):
             images = {row.image.sha256: row.image for row in batch}
-            self._db.execute("BEGIN")
             self._db.executemany(
                 "INSERT OR IGNORE INTO image (sha256, name, uri, format, width, height, team, left, top)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0)",
@@ -82,7 +91,6 @@ class Spool:
                 self._db.executemany(_INSERT_PERSON, map(_person_values, batch))
             except sqlite3.IntegrityError as error:
                 raise InputError("a person comes twice in the rows to export") from error
-            self._db.execute("COMMIT")
 
     def images(self) -> Iterator[ExportImage]:
         """All images by sha256; they may be placed meanwhile."""
@@ -142,13 +150,14 @@ class Spool:
     def lines(self) -> Iterator[Line]:
         """Everybody with a box, by image name, then by box as the columns come, then by id."""
         query = (
-            f"SELECT final, image.sha256, split, person_id, age, gender, {_FACE}, {_BODY}, label, left, top"  # noqa: S608
+            f"SELECT final, image.sha256, split, person_id, age, gender, {_FACE}, {_BODY},"  # noqa: S608
+            " label, votes, predictions, details, left, top"
             f" FROM person JOIN image USING (sha256) WHERE face_x0 >= 0 OR body_x0 >= 0"
             f" ORDER BY final, {_FACE}, {_BODY}, person_id"
         )
         for name, sha256, split, person_id, age, gender, *rest in self._db.execute(query):
-            face, body, (label, left, top) = rest[:4], rest[4:8], rest[8:]
-            known = None if label is None else json.loads(label)
+            face, body, (label, *evidence, left, top) = rest[:4], rest[4:8], rest[8:]
+            known = None if label is None else {**json.loads(label), **dict(zip(_EVIDENCE, evidence, strict=True))}
             yield Line(
                 *(name, sha256, split, person_id, age, gender),
                 *(_moved(face, left, top), _moved(body, left, top), known),
@@ -164,7 +173,7 @@ def _person_values(row: ExportRow) -> tuple[Any, ...]:
     age = -1 if label is None or label.age is None else max(0, round(label.age))
     gender = "-1" if label is None or label.gender is None else label.gender.letter
     boxes = [_whole(box, row.image) for box in (row.face, row.body)]
-    return (row.person_id, row.image.sha256, age, gender, *boxes[0], *boxes[1], _label_json(row))
+    return (row.person_id, row.image.sha256, age, gender, *boxes[0], *boxes[1], *_label_values(row))
 
 
 def _whole(box: Any, image: ExportImage) -> Corners:
@@ -175,10 +184,11 @@ def _whole(box: Any, image: ExportImage) -> Corners:
     return corners if corners[2] > corners[0] and corners[3] > corners[1] else MISSING
 
 
-def _label_json(row: ExportRow) -> str | None:
+def _label_values(row: ExportRow) -> tuple[str | None, ...]:
+    """The label, its votes, predictions and details, each as JSON."""
     label = row.label
     if label is None or (label.age is None and label.gender is None):
-        return None
+        return (None,) * 4
     values = {
         "age": label.age,
         "age_sd": label.age_sd,
@@ -186,10 +196,11 @@ def _label_json(row: ExportRow) -> str | None:
         "gender_probability": label.gender_probability,
         "source": label.source.value,
         "method": label.method,
-        "votes": label.votes,
-        "provenance": row.provenance,
+        "vote_count": label.votes,
     }
-    return json.dumps(values, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    details = dict(row.provenance)
+    votes, predictions = details.pop("votes", []), details.pop("predictions", [])
+    return tuple(map(_encode, (values, votes, predictions, details)))
 
 
 def _moved(corners: list[int], left: int, top: int) -> Corners:
