@@ -222,8 +222,9 @@ def write_tables(tables: Mapping[Path, Mapping[str, Any]]) -> None:
     path = Path()
     try:
         for path, columns in tables.items():
-            parts[path] = path.with_name(f".{path.name}.{os.getpid()}.part")
-            _write(parts[path], columns)
+            target = _target(path)
+            parts[target] = target.with_name(f".{target.name}.{os.getpid()}.part")
+            _write(parts[target], columns)
         for path, part in parts.items():
             part.replace(path)
     except OSError as error:
@@ -232,6 +233,14 @@ def write_tables(tables: Mapping[Path, Mapping[str, Any]]) -> None:
         for part in parts.values():
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
+
+
+def _target(path: Path) -> Path:
+    """Where a link leads; what is there already must be a plain file, for a device would be replaced like one."""
+    target = path.resolve()
+    if target.exists() and not target.is_file():
+        raise StorageError(f"cannot write {path}: there is something that is not a file")
+    return target
 
 
 def _write(path: Path, columns: Mapping[str, Any]) -> None:

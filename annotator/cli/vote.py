@@ -133,10 +133,13 @@ def _print_json(summary: dict[str, Any]) -> None:
 def _print_summary(summary: dict[str, Any]) -> None:
     for note in summary["notes"]:
         typer.echo(f"note: {note}")
-    typer.echo(f"{summary['votes']:,} votes by {summary['annotators']:,} annotators on {summary['people']:,} people")
+    votes, people = _count(summary["votes"], "vote", "votes"), _count(summary["people"], "person", "people")
+    typer.echo(f"{votes} by {_count(summary['annotators'], 'annotator', 'annotators')} on {people}")
     typer.echo(f"ages by {summary['age_method']}, genders by {summary['gender_method']}")
     if summary["without_age"] or summary["without_gender"]:
-        typer.echo(f"{summary['without_age']:,} people without an age, {summary['without_gender']:,} without a gender")
+        typer.echo(
+            f"without an age: {summary['without_age']:,}, without a settled gender: {summary['without_gender']:,}"
+        )
     if summary["icc_2k"] is not None:
         typer.echo(f"agreement on ages: ICC(2,k) {summary['icc_2k']:.2f}")
     if summary["held_out"] is not None:
@@ -144,6 +147,10 @@ def _print_summary(summary: dict[str, Any]) -> None:
     steps = ", ".join(f"{count:,} {step}" for step, count in sorted(summary["next"].items(), reverse=True))
     typer.echo(f"by the stopping rule: {steps}")
     typer.echo(f"wrote {' and '.join(summary['written'])}")
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
 
 
 def _held_out_text(score: dict[str, Any]) -> str:

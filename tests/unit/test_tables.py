@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +149,20 @@ def test_all_files_are_written_or_none(tmp_path: Path) -> None:
         write_tables({good: {"a": [1]}, bad: {"a": [1]}})
     assert good.read_text() == "as before\n"
     assert list(tmp_path.iterdir()) == [good]
+
+
+def test_only_plain_files_are_replaced(tmp_path: Path) -> None:
+    fifo, link, real = tmp_path / "fifo", tmp_path / "link.csv", tmp_path / "real.csv"
+    os.mkfifo(fifo)
+    for place in (fifo, tmp_path):
+        with pytest.raises(StorageError, match="not a file"):
+            write_tables({tmp_path / "other.csv": {"a": [1]}, place: {"a": [1]}})
+    assert fifo.is_fifo()
+    assert not (tmp_path / "other.csv").exists()
+    link.symlink_to(real)
+    write_tables({link: {"a": [1]}})
+    assert link.is_symlink()
+    assert real.read_text() == "a\n1\n"
 
 
 def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
