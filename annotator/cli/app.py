@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -35,6 +36,15 @@ app = typer.Typer(
 )
 
 
+def print_version(wanted: bool) -> None:
+    """Prints the installed version and ends the command, if that is wanted."""
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"annotator {version('annotator')}")
+        raise typer.Exit
+
+
 @app.callback()
 def common(
     context: typer.Context,
@@ -42,18 +52,16 @@ def common(
         Path | None,
         typer.Option(metavar="DIR", help="The project's folder; else it is looked for here, above, and one below."),
     ] = None,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True, callback=print_version)
+    ] = False,
 ) -> None:
     """Options of every command."""
-    if version:
-        from importlib.metadata import version as installed
-
-        typer.echo(f"annotator {installed('annotator')}")
-        raise typer.Exit
+    del version  # its callback has done everything
     context.obj = project
 
 
-for name, command in {
+COMMANDS: dict[str, Callable[..., None]] = {
     "init": init,
     "ingest": ingest,
     "prelabel": prelabel,
@@ -67,7 +75,9 @@ for name, command in {
     "vote": vote,
     "triage": triage,
     "score": score,
-}.items():
+}
+
+for name, command in COMMANDS.items():
     app.command(name)(command)
 app.add_typer(models, name="models")
 
@@ -75,7 +85,7 @@ app.add_typer(models, name="models")
 def main() -> None:
     """Runs the command line and ends the process with its exit code."""
     try:
-        app()
+        app(prog_name="annotator")
     except BrokenPipeError:
         # whoever read our output has seen enough; nothing more can be said, not even by the interpreter's flush
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -39,7 +39,7 @@ def _print(report: DemoReport) -> None:
     scores = report.scores
     typer.echo("")
     typer.echo(
-        f"pictures   {report.pictures:,} drawn; {report.controls:,} of them are controls: their people are known beforehand"
+        f"pictures   {report.pictures:,} drawn, {report.controls:,} of them as controls, with their people known"
     )
     typer.echo(
         f"people     {scores.found:,} of {scores.drawn:,} drawn people were found on the others, "

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from annotator.cli.output import plural, print_json, watching
+from annotator.cli.output import plural, print_json
 from annotator.cli.project import project_settings
 
 if TYPE_CHECKING:
@@ -47,9 +47,7 @@ def pull_model(
     """
     from annotator.predictors.pull import pull
 
-    with watching() as watch:
-        watch.note(f"fetching {name}")
-        folder = pull(name, _settings(context))
+    folder = pull(name, _settings(context), say=lambda text: typer.echo(text, err=True))
     typer.echo(f"the weights of {name} are in {folder}")
 
 

@@ -14,7 +14,7 @@ from annotator.demo.votes import ANNOTATORS, simulate_votes
 from annotator.domain import Truth
 from annotator.errors import InputError
 from annotator.evaluation.report.page import render
-from annotator.files import write_text
+from annotator.files import write_whole
 from annotator.pipeline.demo_score import DemoScores, known_people, people_to_ask, score_demo
 from annotator.pipeline.demo_sheet import write_demo_sheet
 from annotator.pipeline.export import export
@@ -145,5 +145,5 @@ def _review(store: Store, settings: Settings, truths: Mapping[str, Truth], watch
 def _show(store: Store, settings: Settings, root: Path, truths: Mapping[str, Truth]) -> dict[str, Path]:
     sheet, page = root / "sheet.png", root / "report.html"
     write_demo_sheet(store, settings, sheet, truths)
-    write_text(page, render(gather_report(store, settings, datetime.now(UTC))))
+    write_whole(page, render(gather_report(store, settings, datetime.now(UTC))).encode())
     return {"dataset": root / "dataset", "sheet": sheet, "report": page, "settings": root / CONFIG_NAME}

@@ -94,7 +94,7 @@ def people_to_ask(store: Store) -> list[str]:
         select(PersonRow.person_id)
         .join(PreLabelRow, (PreLabelRow.person_key == PersonRow.id) & PreLabelRow.is_current)
         .outerjoin(LabelRow, LabelRow.person_key == PersonRow.id)
-        .where(PreLabelRow.review, LabelRow.id.is_(None))
+        .where(PreLabelRow.review.is_(True), LabelRow.id.is_(None))
     )
     with store.read() as session:
         return sorted({*session.scalars(open_review), *_controls(session)})

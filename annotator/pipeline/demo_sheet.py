@@ -36,7 +36,7 @@ def _chosen(session: Session) -> Sequence[ImageRow]:
         .join(PreLabelRow, PreLabelRow.person_key == PersonRow.id)
         .where(PersonRow.image_key == ImageRow.id, PreLabelRow.is_current, PersonRow.source == PersonSource.DETECTED)
     )
-    flagged = judged.where(PreLabelRow.review).exists()
+    flagged = judged.where(PreLabelRow.review.is_(True)).exists()
     query = select(ImageRow).where(ImageRow.state == ImageState.DONE, judged.exists())
     some = query.order_by(ImageRow.id).limit(PICTURES // 2)
     chosen = [*session.scalars(some.where(flagged)), *session.scalars(some.where(~flagged))]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from annotator.errors import UnknownName
+from annotator.files import write_whole
 from annotator.pipeline.template import config_text
 from annotator.predictors.catalogue import PROFILES
 from annotator.settings import CONFIG_NAME, Settings, load_settings
@@ -37,7 +38,7 @@ def create_project(root: Path, profile: str = "demo") -> Created:
     config = root / CONFIG_NAME
     is_new = not config.exists()
     if is_new:
-        _write_whole(config, config_text(profile))
+        write_whole(config, config_text(profile).encode())
     settings = load_settings(root)
     return Created(settings, config, "created" if is_new else "kept", upgrade_database(settings))
 
@@ -54,12 +55,3 @@ def upgrade_database(settings: Settings) -> str:
         return "kept"
     return "upgraded" if before else "created"
 
-
-def _write_whole(path: Path, text: str) -> None:
-    """The file appears with all of its text, or not at all."""
-    part = path.with_suffix(".part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from annotator.demo import DEMO_MODELS
+from annotator.demo import DEMO_MODELS, weights_dir
 from annotator.errors import InputError, ServiceError, StorageError, UnknownName
 from annotator.predictors.catalogue import CATALOGUE, ENTRIES, Entry
 from annotator.settings import Settings
@@ -40,16 +41,17 @@ def listing(settings: Settings) -> list[Listed]:
             entry.gigabytes,
             entry.repository,
             entry.revision,
-            entry.name in DEMO_MODELS or _folder(entry, settings).exists(),
+            (weights_dir(entry.name) if entry.name in DEMO_MODELS else _folder(entry, settings)).exists(),
         )
         for entry in ENTRIES
     ]
 
 
-def pull(name: str, settings: Settings) -> Path:
+def pull(name: str, settings: Settings, say: Callable[[str], None]) -> Path:
     """The folder with a model's weights, downloaded (and converted) if it is not there yet.
 
-    An interrupted download goes on where it stopped; the folder appears when everything is in it.
+    An interrupted download goes on where it stopped; the folder appears when everything is in it. ``say`` is told what
+    is about to be fetched, and under which licence.
 
     Raises:
         UnknownName: there is no such model.
@@ -64,6 +66,7 @@ def pull(name: str, settings: Settings) -> Path:
         raise InputError(f"the weights of '{name}' ship with annotator; there is nothing to pull")
     folder = _folder(entry, settings)
     if not folder.exists():
+        say(f"fetching {entry.repository} ({entry.gigabytes:g} GB, {entry.licence}) into {folder.parent}")
         _get(entry, entry.repository, folder)
     return folder
 

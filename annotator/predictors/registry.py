@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar, get_args
+from typing import Generic, TypeVar
 
 from annotator.demo import DEMO_MODELS, DEMO_NOTICE, weights_dir
 from annotator.detection.base import Detector
@@ -27,6 +27,7 @@ GIVEN = "given"
 """The detector that detects nothing: only boxes that came with the images count."""
 
 DETECTOR_FAMILIES = ("huggingface", "yolo")
+PREDICTOR_FAMILIES = ("mivolo", "llava")
 
 
 class Lazy(Generic[Model]):
@@ -94,11 +95,23 @@ def open_models(settings: Settings) -> ModelSet:
         raise UnknownName("profile", settings.profile, list(PROFILES))
     detector, predictors = PROFILES[settings.profile]
     names = dict.fromkeys(settings.predictors or predictors)
+    for name in names:
+        check_predictor(name, settings)
     return ModelSet(
         settings.profile,
         open_detector(settings.detector or detector, settings),
         tuple(open_predictor(name, settings) for name in names),
     )
+
+
+def check_predictor(name: str, settings: Settings) -> None:
+    """Nothing where a predictor of that name could exist, whether its weights are here or not.
+
+    Raises:
+        UnknownName: it cannot.
+    """
+    if name not in settings.chat and name.partition(":")[0] not in PREDICTOR_FAMILIES:
+        entry(name, "predictor")
 
 
 def open_detector(name: str | None, settings: Settings) -> Lazy[Detector] | None:
@@ -148,8 +161,7 @@ def locate(name: str, kind: Kind, settings: Settings) -> Place:
         WeightsMissing: there is nothing at the place; says what to do.
     """
     family, colon, path = name.partition(":")
-    families = [known for known in get_args(Family) if (known in DETECTOR_FAMILIES) == (kind == "detector")]
-    if colon and family in families:
+    if colon and family in (DETECTOR_FAMILIES if kind == "detector" else PREDICTOR_FAMILIES):
         own = settings.path(Path(path).expanduser())
         if not own.exists():
             raise WeightsMissing(f"there are no weights at {own} for {kind} '{name}'; check the path")
