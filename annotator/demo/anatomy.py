@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from annotator.demo.clothes import Frame, draw_torso
+from annotator.demo.hair import draw_back_of_head, draw_hair_behind
+from annotator.demo.head import Head
 from annotator.demo.looks import Look
 from annotator.demo.pen import Color, Pen, Points, capsule, mix, oval, shade, smooth
-from annotator.demo.portrait import Head, draw_back_of_head, draw_face, draw_hair_behind
+from annotator.demo.portrait import draw_face
 from annotator.domain import Box
 from annotator.predictors.base import Pixels
 
@@ -42,18 +45,9 @@ def draw_pose(rng: np.random.Generator) -> Pose:
     )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """Heights of the joints above the ground, in heads (negative is up)."""
-
-    hip: float
-    waist: float
-    shoulder: float
-    chin: float
-    head: float
-
-
-def draw_person(canvas: Pixels, look: Look, pose: Pose, foot: tuple[float, float], scale: float) -> tuple[Box, Box | None]:
+def draw_person(
+    canvas: Pixels, look: Look, pose: Pose, foot: tuple[float, float], scale: float
+) -> tuple[Box, Box | None]:
     """Draw one person; ``foot`` is the ground point in canvas pixels, ``scale`` the pixels per head height.
 
     Returns the boxes of body and face in canvas pixels, not clipped; the face is ``None`` where it cannot be seen.
@@ -65,7 +59,7 @@ def draw_person(canvas: Pixels, look: Look, pose: Pose, foot: tuple[float, float
         draw_hair_behind(pen, look, head)
     _neck(pen, look, frame)
     _legs(pen, look, pose, frame)
-    _torso(pen, look, frame)
+    draw_torso(pen, look, frame)
     hands = [_arm(pen, look, pose, frame, side) for side in (0, 1)]
     face = _head(pen, look, pose, head)
     body = pen.bounds()
@@ -82,7 +76,17 @@ def _head(pen: Pen, look: Look, pose: Pose, head: Head) -> Box | None:
     if pose.hidden != "book":
         return face
     cover = look.outfit.accent
-    pen.fill(np.array([(head.x - 0.62, head.y - 0.36), (head.x + 0.62, head.y - 0.36), (head.x + 0.62, head.y + 0.52), (head.x - 0.62, head.y + 0.52)]), cover)
+    pen.fill(
+        np.array(
+            [
+                (head.x - 0.62, head.y - 0.36),
+                (head.x + 0.62, head.y - 0.36),
+                (head.x + 0.62, head.y + 0.52),
+                (head.x - 0.62, head.y + 0.52),
+            ]
+        ),
+        cover,
+    )
     pen.stroke([(head.x, head.y - 0.36), (head.x, head.y + 0.52)], 0.05, shade(cover, 0.7))
     for side in (-1, 1):
         pen.fill(oval(head.x + side * 0.6, head.y + 0.25, 0.1, 0.12), look.skin)
@@ -102,7 +106,9 @@ def _frame(look: Look) -> Frame:
     return Frame(hip, hip + 0.42 * (shoulder - hip), shoulder, chin, chin - 0.47)
 
 
-def _placement(look: Look, pose: Pose, frame: Frame, foot: tuple[float, float], scale: float) -> Callable[[Points], Points]:
+def _placement(
+    look: Look, pose: Pose, frame: Frame, foot: tuple[float, float], scale: float
+) -> Callable[[Points], Points]:
     """Figure units to pixels; above the hip the spine is an arc, and the head looks up again by half its angle."""
     length = frame.hip - frame.shoulder
     total = pose.lean * look.build.stoop
@@ -129,66 +135,6 @@ def _neck(pen: Pen, look: Look, frame: Frame) -> None:
     pen.fill(capsule((0.0, frame.chin - 0.12), (0.0, frame.shoulder + 0.08), width, width), shade(look.skin, 0.86))
 
 
-def _torso(pen: Pen, look: Look, frame: Frame) -> None:
-    build, outfit = look.build, look.outfit
-    s, w, h = build.shoulder, build.waist, build.hip
-    half = 0.5 * (s + w)
-    left = [(-0.28, frame.shoulder - 0.03), (-s, frame.shoulder + 0.1), (-half, 0.5 * (frame.shoulder + frame.waist)), (-w, frame.waist), (-h, frame.hip + 0.06)]
-    outline = smooth([*left, *[(-x, y) for x, y in reversed(left)]])
-    pen.fill(outline, outfit.top)
-    _pattern(pen, look, frame)
-    if outfit.kind in ("dress", "skirt"):
-        _skirt(pen, look, frame)
-    if outfit.kind == "cardigan":
-        _cardigan(pen, look, frame)
-    if outfit.kind == "overalls":
-        _overalls(pen, look, frame)
-    collar = [(-0.2, frame.shoulder - 0.05), (0.0, frame.shoulder + 0.2), (0.2, frame.shoulder - 0.05)]
-    pen.fill(smooth(collar, 1), shade(look.skin, 0.93))
-
-
-def _pattern(pen: Pen, look: Look, frame: Frame) -> None:
-    outfit, w = look.outfit, 0.86 * min(look.build.waist, look.build.shoulder)
-    top, low = frame.shoulder + 0.32, frame.hip - 0.05
-    if outfit.pattern == "stripes":
-        for y in np.arange(top, low, 0.24):
-            pen.stroke([(-w, float(y)), (w, float(y))], 0.07, outfit.accent)
-    elif outfit.pattern == "buttons":
-        for y in np.arange(top, low, 0.26):
-            pen.fill(oval(0.0, float(y), 0.035, 0.035), shade(outfit.top, 0.6))
-    elif outfit.pattern == "pocket":
-        pen.fill(smooth([(0.12, top), (0.34, top), (0.34, top + 0.26), (0.12, top + 0.26)], 1), shade(outfit.top, 0.8))
-    elif outfit.pattern == "emblem":
-        pen.fill(oval(0.0, top + 0.2, 0.16, 0.16), outfit.accent)
-
-
-def _cardigan(pen: Pen, look: Look, frame: Frame) -> None:
-    dark = shade(look.outfit.top, 0.72)
-    w, s = look.build.waist, look.build.shoulder
-    for side in (-1, 1):
-        outline = [(side * 0.16, frame.shoulder), (side * 0.95 * s, frame.shoulder + 0.08), (side * w, frame.waist), (side * look.build.hip, frame.hip + 0.1), (side * 0.14, frame.hip + 0.1), (side * 0.2, frame.waist)]
-        pen.fill(smooth(outline, 1), dark)
-
-
-def _overalls(pen: Pen, look: Look, frame: Frame) -> None:
-    w = 0.8 * look.build.waist
-    middle = 0.5 * (frame.shoulder + frame.waist)
-    pen.fill(np.array([(-w, frame.hip + 0.05), (-0.7 * w, middle), (0.7 * w, middle), (w, frame.hip + 0.05)]), look.outfit.bottom)
-    for side in (-1, 1):
-        pen.stroke([(side * 0.6 * w, middle), (side * 0.5, frame.shoulder + 0.06)], 0.09, look.outfit.bottom)
-
-
-def _skirt(pen: Pen, look: Look, frame: Frame) -> None:
-    build, outfit = look.build, look.outfit
-    low = frame.hip * (1.0 - outfit.hem) if not build.seated else 0.0
-    flare = build.hip + 0.28 + 0.1 * outfit.hem
-    points = [(-build.waist, frame.waist + 0.05), (build.waist, frame.waist + 0.05), (flare, low), (0.0, low + 0.06), (-flare, low)]
-    color = outfit.top if outfit.kind == "dress" else outfit.bottom
-    pen.fill(smooth(points), color)
-    for u in (-0.45, 0.0, 0.45):
-        pen.stroke([(u * build.waist, frame.hip - 0.1), (u * flare, low - 0.06)], 0.02, shade(color, 0.85))
-
-
 def _legs(pen: Pen, look: Look, pose: Pose, frame: Frame) -> None:
     build, outfit = look.build, look.outfit
     thick = build.limb + 0.04
@@ -205,7 +151,17 @@ def _legs(pen: Pen, look: Look, pose: Pose, frame: Frame) -> None:
             pen.fill(capsule(hip, cloth, thick * 1.12, width), outfit.bottom)
         pen.fill(oval(foot[0] + side * 0.06, -0.08, 0.19, 0.1), outfit.shoes)
     if not bare:
-        pen.fill(smooth([(-build.hip, frame.hip - 0.2), (build.hip, frame.hip - 0.2), (build.hip, frame.hip + 0.2), (-build.hip, frame.hip + 0.2)]), outfit.bottom)
+        pen.fill(
+            smooth(
+                [
+                    (-build.hip, frame.hip - 0.2),
+                    (build.hip, frame.hip - 0.2),
+                    (build.hip, frame.hip + 0.2),
+                    (-build.hip, frame.hip + 0.2),
+                ]
+            ),
+            outfit.bottom,
+        )
 
 
 def _arm(pen: Pen, look: Look, pose: Pose, frame: Frame, side: int) -> tuple[float, float]:
@@ -248,4 +204,13 @@ def _sleeve(pen: Pen, share: float, joints: tuple[Points, Points, Points], thick
 def _cane(pen: Pen, hand: tuple[float, float]) -> None:
     pen.recording = False
     wood = mix((96, 62, 36), (40, 30, 26), 0.3)
-    pen.stroke([(hand[0] - 0.16, hand[1] - 0.02), (hand[0] - 0.08, hand[1] - 0.12), (hand[0], hand[1] - 0.08), (hand[0] + 0.06, -0.02)], 0.08, wood)
+    pen.stroke(
+        [
+            (hand[0] - 0.16, hand[1] - 0.02),
+            (hand[0] - 0.08, hand[1] - 0.12),
+            (hand[0], hand[1] - 0.08),
+            (hand[0] + 0.06, -0.02),
+        ],
+        0.08,
+        wood,
+    )

@@ -62,7 +62,14 @@ def _plant(canvas: Pixels, rng: Rng, ground: int) -> None:
     for _ in range(7):
         angle = rng.uniform(-1.2, 1.2)
         tip = (int(x + 2.2 * size * np.sin(angle)), int(ground - size - 2.2 * size * np.cos(angle)))
-        cv2.line(canvas, (int(x), int(ground - size)), tip, hsv(rng.uniform(0.28, 0.4), 0.6, 0.55), int(size / 4), cv2.LINE_AA)
+        cv2.line(
+            canvas,
+            (int(x), int(ground - size)),
+            tip,
+            hsv(rng.uniform(0.28, 0.4), 0.6, 0.55),
+            int(size / 4),
+            cv2.LINE_AA,
+        )
     _rectangle(canvas, x - size / 2, ground - size, x + size / 2, ground + size / 4, (176, 98, 66))
 
 
@@ -72,7 +79,14 @@ def _park(canvas: Pixels, rng: Rng, ground: int) -> None:
     _gradient(canvas, 0, ground, (128, 186, 236), (216, 236, 250))
     _clouds(canvas, rng, ground)
     for _ in range(3):
-        _disc(canvas, rng.uniform(0, 1) * width, ground + 10, rng.uniform(0.3, 0.6) * width, rng.uniform(0.08, 0.2) * height, shade(grass, rng.uniform(0.75, 0.92)))
+        _disc(
+            canvas,
+            rng.uniform(0, 1) * width,
+            ground + 10,
+            rng.uniform(0.3, 0.6) * width,
+            rng.uniform(0.08, 0.2) * height,
+            shade(grass, rng.uniform(0.75, 0.92)),
+        )
     _gradient(canvas, ground, height, grass, shade(grass, 0.82))
     for _ in range(int(rng.integers(2, 6))):
         _tree(canvas, rng, ground)
@@ -108,11 +122,25 @@ def _street(canvas: Pixels, rng: Rng, ground: int) -> None:
         _rectangle(canvas, x, top, x + w, ground, wall)
         for wx in np.arange(x + 0.14 * w, x + 0.8 * w, 0.3 * w):
             for wy in np.arange(top + 0.05 * height, ground - 0.14 * height, 0.13 * height):
-                _rectangle(canvas, wx, wy, wx + 0.17 * w, wy + 0.07 * height, mix((90, 110, 140), (250, 230, 160), float(rng.random() < 0.25)))
+                _rectangle(
+                    canvas,
+                    wx,
+                    wy,
+                    wx + 0.17 * w,
+                    wy + 0.07 * height,
+                    mix((90, 110, 140), (250, 230, 160), float(rng.random() < 0.25)),
+                )
         x += w
     _gradient(canvas, ground, height, (176, 174, 172), (138, 136, 136))
     for line in np.linspace(0, width, 7):
-        cv2.line(canvas, (int(line), ground), (int(width / 2 + 1.8 * (line - width / 2)), height), (158, 156, 154), 2, cv2.LINE_AA)
+        cv2.line(
+            canvas,
+            (int(line), ground),
+            (int(width / 2 + 1.8 * (line - width / 2)), height),
+            (158, 156, 154),
+            2,
+            cv2.LINE_AA,
+        )
     if rng.random() < 0.5:
         pole = int(rng.uniform(0.05, 0.95) * width)
         _rectangle(canvas, pole - 5, 0.15 * height, pole + 5, ground + 8, (70, 74, 82))
@@ -124,7 +152,9 @@ def _beach(canvas: Pixels, rng: Rng, ground: int) -> None:
     warm = float(rng.random())
     sea = int(ground * 0.72)
     _gradient(canvas, 0, sea, mix((120, 184, 238), (240, 160, 130), warm), mix((222, 240, 252), (252, 224, 176), warm))
-    _disc(canvas, rng.uniform(0.1, 0.9) * width, rng.uniform(0.2, 0.6) * sea, 0.06 * width, 0.06 * width, (255, 236, 160))
+    _disc(
+        canvas, rng.uniform(0.1, 0.9) * width, rng.uniform(0.2, 0.6) * sea, 0.06 * width, 0.06 * width, (255, 236, 160)
+    )
     _gradient(canvas, sea, ground, (52, 128, 170), (96, 178, 196))
     for _ in range(12):
         x, y = rng.uniform(0, width), rng.uniform(sea + 4, ground - 4)
@@ -133,7 +163,17 @@ def _beach(canvas: Pixels, rng: Rng, ground: int) -> None:
     if rng.random() < 0.5:
         x, size = rng.uniform(0.1, 0.9) * width, 0.16 * width
         cv2.line(canvas, (int(x), int(ground - size)), (int(x), int(ground + size / 4)), (240, 240, 240), 8)
-        cv2.ellipse(canvas, (int(x), int(ground - size)), (int(size), int(size / 2)), 0, 180, 360, hsv(rng.random(), 0.7, 0.9), -1, cv2.LINE_AA)
+        cv2.ellipse(
+            canvas,
+            (int(x), int(ground - size)),
+            (int(size), int(size / 2)),
+            0,
+            180,
+            360,
+            hsv(rng.random(), 0.7, 0.9),
+            -1,
+            cv2.LINE_AA,
+        )
 
 
 def _studio(canvas: Pixels, rng: Rng, ground: int) -> None:
@@ -143,7 +183,14 @@ def _studio(canvas: Pixels, rng: Rng, ground: int) -> None:
     _gradient(canvas, ground, height, shade(color, 1.05), shade(color, 0.86))
     width = canvas.shape[1]
     for _ in range(int(rng.integers(0, 4))):
-        _disc(canvas, rng.uniform(0, 1) * width, rng.uniform(0.05, 0.5) * height, 0.05 * width, 0.05 * width, shade(color, rng.uniform(0.85, 1.15)))
+        _disc(
+            canvas,
+            rng.uniform(0, 1) * width,
+            rng.uniform(0.05, 0.5) * height,
+            0.05 * width,
+            0.05 * width,
+            shade(color, rng.uniform(0.85, 1.15)),
+        )
 
 
 _PAINTERS: tuple[Callable[[Pixels, Rng, int], None], ...] = (_room, _park, _street, _beach, _studio)

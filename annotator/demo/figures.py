@@ -25,7 +25,8 @@ MIN_FACE = 14
 
 _FINE = 2  # pictures are drawn at twice their size and shrunk, which makes thin lines smooth
 _TRUTH_COLUMNS = (
-    "img_name", "age", "gender", "face_x0", "face_y0", "face_x1", "face_y1", "person_x0", "person_y0", "person_x1", "person_y1",
+    "img_name", "age", "gender", "face_x0", "face_y0", "face_x1", "face_y1",
+    "person_x0", "person_y0", "person_x1", "person_y1",
 )  # fmt: skip
 
 
@@ -61,18 +62,23 @@ def draw_image(seed: int, index: int) -> tuple[Pixels, list[DrawnPerson]]:
     canvas = np.empty((height * _FINE, width * _FINE, 3), np.uint8)
     horizon = paint_background(canvas, rng)
     people: list[DrawnPerson] = []
+    looks: list[Pixels | None] = []
     for place in _places(rng, width * _FINE, height * _FINE, horizon):
         drawn = _draw_one(canvas, rng, place, [person.body for person in people])
         if drawn is not None:
             people.append(drawn)
+            looks.append(None if drawn.face is None else _region(canvas, drawn.face).copy())
+    people = [_unless_covered(canvas, person, look) for person, look in zip(people, looks, strict=True)]
     pixels = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)
-    return _grain(np.asarray(pixels, np.uint8), rng), _without_covered(people)
+    return _grain(np.asarray(pixels, np.uint8), rng), people
 
 
 def _places(rng: np.random.Generator, width: int, height: int, horizon: float) -> list[_Place]:
     """Ground points from back to front, spread over the width."""
     wide = width / height
-    count = int(rng.choice([1, 2, 3, 4, 5], p=[0.22, 0.28, 0.24, 0.16, 0.10] if wide > 1.2 else [0.36, 0.38, 0.2, 0.06, 0.0]))
+    count = int(
+        rng.choice([1, 2, 3, 4, 5], p=[0.22, 0.28, 0.24, 0.16, 0.10] if wide > 1.2 else [0.36, 0.38, 0.2, 0.06, 0.0])
+    )
     close = count <= 2 and rng.random() < 0.3
     slots = (np.arange(count) + 0.5 + rng.uniform(-0.26, 0.26, count)) / count
     places = []
@@ -101,12 +107,14 @@ def _draw_one(canvas: Pixels, rng: np.random.Generator, place: _Place, before: S
         return None
     _shadow(canvas, place.x, ground, 0.9 * look.build.hip * scale)
     body, face = draw_person(canvas, look, pose, (place.x, ground), scale)
-    return _truth(look, pose, _scaled(body, 1 / _FINE), face and _scaled(face, 1 / _FINE), width // _FINE, height // _FINE)
+    return _truth(
+        look, pose, _scaled(body, 1 / _FINE), face and _scaled(face, 1 / _FINE), width // _FINE, height // _FINE
+    )
 
 
 def _ground(canvas: Pixels, place: _Place, look: Look, scale: float) -> float:
     """Where the feet are: lower for small people in close-ups, so that their heads stay in the picture."""
-    height = canvas.shape[0]
+    height = float(canvas.shape[0])
     tall = look.build.heads * scale * (0.72 if look.build.seated else 1.0)
     top = place.y - tall
     highest, lowest = 0.04 * height, 0.45 * height
@@ -136,16 +144,17 @@ def _truth(look: Look, pose: Pose, body: Box, face: Box | None, width: int, heig
     return DrawnPerson(seen, face, look.age, look.gender)
 
 
-def _without_covered(people: Sequence[DrawnPerson]) -> list[DrawnPerson]:
-    """Forget faces that a person further in front covers for the most part."""
-    kept = []
-    for index, person in enumerate(people):
-        front = people[index + 1 :]
-        face = person.face
-        if face is not None and any(other.body.intersection(face) > 0.5 * face.area for other in front):
-            face = None
-        kept.append(DrawnPerson(person.body, face, person.age, person.gender))
-    return kept
+def _region(canvas: Pixels, box: Box) -> Pixels:
+    x0, y0, x1, y1 = (value * _FINE for value in box.as_ints())
+    return canvas[y0:y1, x0:x1]
+
+
+def _unless_covered(canvas: Pixels, person: DrawnPerson, look: Pixels | None) -> DrawnPerson:
+    """Forget a face of which people further in front, drawn later, cover the most."""
+    if person.face is None or look is None:
+        return person
+    changed = float(np.any(_region(canvas, person.face) != look, axis=2).mean())
+    return DrawnPerson(person.body, None if changed > 0.5 else person.face, person.age, person.gender)
 
 
 def _shadow(canvas: Pixels, x: float, y: float, radius: float) -> None:
@@ -155,7 +164,17 @@ def _shadow(canvas: Pixels, x: float, y: float, radius: float) -> None:
         return
     region = canvas[y0:y1, x0:x1]
     dark = region.copy()
-    cv2.ellipse(dark, (int(x) - x0, int(y) - y0), (int(1.4 * radius), int(0.28 * radius)), 0, 0, 360, (40, 40, 48), -1, cv2.LINE_AA)
+    cv2.ellipse(
+        dark,
+        (int(x) - x0, int(y) - y0),
+        (int(1.4 * radius), int(0.28 * radius)),
+        0,
+        0,
+        360,
+        (40, 40, 48),
+        -1,
+        cv2.LINE_AA,
+    )
     region[:] = cv2.addWeighted(region, 0.68, dark, 0.32, 0)
 
 
@@ -180,6 +199,12 @@ def encode_jpeg(pixels: Pixels, quality: int = 90) -> bytes:
     if not done:
         raise ValueError("the picture could not be written as JPEG")
     return data.tobytes()
+
+
+def read_back(pixels: Pixels) -> Pixels:
+    """The picture as it comes back from a JPEG file."""
+    decoded = cv2.imdecode(np.frombuffer(encode_jpeg(pixels), np.uint8), cv2.IMREAD_COLOR)
+    return np.ascontiguousarray(np.asarray(decoded)[:, :, ::-1], np.uint8)
 
 
 def write_pictures(folder: Path, count: int, seed: int, first: int = 0) -> Path:

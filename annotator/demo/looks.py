@@ -18,7 +18,8 @@ AMBIGUOUS_SHARE = 0.035
 """Share of people whose gender signs are drawn with coin flips."""
 
 _SKINS: tuple[Color, ...] = (
-    (255, 224, 196), (246, 205, 172), (233, 184, 145), (214, 160, 118), (188, 132, 92), (156, 104, 70), (122, 80, 54), (94, 62, 44),
+    (255, 224, 196), (246, 205, 172), (233, 184, 145), (214, 160, 118), (188, 132, 92), (156, 104, 70),
+    (122, 80, 54), (94, 62, 44),
 )  # fmt: skip
 _HAIRS: tuple[Color, ...] = ((34, 28, 28), (58, 40, 30), (92, 60, 38), (134, 88, 48), (176, 128, 64), (152, 70, 36))
 _GREY: Color = (226, 226, 230)
@@ -116,7 +117,13 @@ def draw_look(rng: np.random.Generator) -> Look:
     skin = _SKINS[int(rng.integers(len(_SKINS)))]
     hair = _hair(rng, years, feminine)
     return Look(
-        age, gender, skin, _build(rng, years, feminine), _face(rng, years, feminine), hair, _outfit(rng, years, feminine)
+        age,
+        gender,
+        skin,
+        _build(rng, years, feminine),
+        _face(rng, years, feminine),
+        hair,
+        _outfit(rng, years, feminine),
     )
 
 

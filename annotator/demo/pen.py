@@ -47,7 +47,7 @@ def oval(x: float, y: float, rx: float, ry: float) -> Points:
     return np.stack([x + rx * np.cos(_CIRCLE), y + ry * np.sin(_CIRCLE)], axis=1)
 
 
-def capsule(start: Sequence[float], end: Sequence[float], first: float, last: float) -> Points:
+def capsule(start: Sequence[float] | Points, end: Sequence[float] | Points, first: float, last: float) -> Points:
     """The outline of a limb: round ends of radius ``first`` and ``last`` around two points."""
     a, b = np.asarray(start, float), np.asarray(end, float)
     angle = float(np.arctan2(b[1] - a[1], b[0] - a[0]))

@@ -71,7 +71,9 @@ def draw_sheet(
     return np.asarray(page, np.uint8)
 
 
-def write_sheet(path: Path, pictures: Sequence[SheetPicture], *, title: str, notice: str | None = None, columns: int = 3) -> None:
+def write_sheet(
+    path: Path, pictures: Sequence[SheetPicture], *, title: str, notice: str | None = None, columns: int = 3
+) -> None:
     """Draw a sheet and write it; the suffix (.png, .jpg) chooses the format."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(draw_sheet(pictures, title=title, notice=notice, columns=columns)).save(path, quality=90)
@@ -110,7 +112,12 @@ def _card(page: Image.Image, picture: SheetPicture, corner: tuple[int, int], siz
     note = f"{len(picture.people)} people" if len(picture.people) != 1 else "1 person"
     draw.text((x + 12, y + height + 7), picture.name, INK, _font(14))
     right = f"{note}, {flagged} to review" if flagged else note
-    draw.text((x + width - 12 - draw.textlength(right, _font(14)), y + height + 7), right, REVIEW if flagged else FAINT, _font(14))
+    draw.text(
+        (x + width - 12 - draw.textlength(right, _font(14)), y + height + 7),
+        right,
+        REVIEW if flagged else FAINT,
+        _font(14),
+    )
 
 
 def _people(shown: Image.Image, people: Sequence[SheetPerson], scale: float) -> None:

@@ -1,4 +1,4 @@
-"""Simulated annotators: votes that look like people's, for trying the loop out. They are called simulated everywhere."""
+"""Simulated annotators: votes that look like people's, for trying the loop out. They say everywhere what they are."""
 
 from __future__ import annotations
 

@@ -9,12 +9,14 @@ import random
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 log = logging.getLogger(__name__)
+Model = TypeVar("Model", bound=nn.Module)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +43,17 @@ class Run:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed every source of chance that a training touches, and keep torch to one thread so that sums come in one order."""
+    """Seed every source of chance that a training touches; one thread only, so that sums come in one order."""
     random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - transformers draws from the global state
+    np.random.seed(seed)
     torch.manual_seed(seed)
     torch.set_num_threads(1)
 
 
-class Trainer:
+class Trainer(Generic[Model]):
     """AdamW over a model's parameters, with clipping, a schedule and an exponential average of the weights."""
 
-    def __init__(self, model: nn.Module, run: Run, average: float = 0.998) -> None:
+    def __init__(self, model: Model, run: Run, average: float = 0.998) -> None:
         self.model, self.run = model, run
         self.averaged = copy.deepcopy(model).eval()
         self._average = average

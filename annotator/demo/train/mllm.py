@@ -32,7 +32,7 @@ from annotator.predictors.llava.checkpoint import save_llava
 from annotator.predictors.llava.preprocess import normalise
 from annotator.predictors.llava.prompt import QUESTION, answer_ids, answer_text, build_prompt_ids, find_template
 
-RECIPE = Run(seed=0, steps=1600, batch=48, pictures=8000, rate=1.2e-3, decay=0.03)
+RECIPE = Run(seed=0, steps=1600, batch=48, pictures=9000, rate=1.2e-3, decay=0.03)
 TOWER_STEPS = 2.5
 """Steps that the vision tower trains alone, as a share of the recipe's steps."""
 
@@ -57,9 +57,8 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     prompt = find_template(TEMPLATE).render(QUESTION)
     digits = "".join(f" [{gender.value}; {age}]" for gender in Gender for age in (12, 34, 56, 78, 90))
     core.train_from_iterator([prompt, digits], trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=core, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="<pad>"
-    )
+    named = dict(zip(("unk_token", "bos_token", "eos_token", "pad_token"), SPECIAL, strict=False))
+    return PreTrainedTokenizerFast(tokenizer_object=core, **named)
 
 
 def mllm_config(tokenizer: PreTrainedTokenizerFast, side: int) -> LlavaConfig:

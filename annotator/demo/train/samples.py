@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotator.demo import figures
-from annotator.demo.figures import DrawnPerson, draw_image, encode_jpeg
+from annotator.demo.figures import DrawnPerson, draw_image, read_back
 from annotator.domain import Box, Gender
 from annotator.images.crops import face_crop, letterbox, person_crop
-from annotator.predictors.base import Pixels, PersonView
+from annotator.predictors.base import PersonView, Pixels
 from annotator.predictors.llava.crops import crop_person
 from annotator.predictors.llava.preprocess import preprocess
 
@@ -39,21 +39,15 @@ class Sizes:
     mllm: int = 112
 
 
-def seen_pixels(pixels: Pixels) -> Pixels:
-    """The picture as it comes back from a JPEG file."""
-    decoded = cv2.imdecode(np.frombuffer(encode_jpeg(pixels), np.uint8), cv2.IMREAD_COLOR)
-    return np.ascontiguousarray(decoded[:, :, ::-1], np.uint8)
-
-
 def detection_samples(seed: int, count: int, side: int) -> Arrays:
-    """``pixels (n, side, side, 3)`` and, per picture, up to ten relative ``boxes`` (cx cy w h) and ``classes`` (-1 none)."""
+    """``pixels (n, side, side, 3)``; per picture ten relative ``boxes`` (cx cy w h) and ``classes`` (-1 is no box)."""
     pixels = np.zeros((count, side, side, 3), np.uint8)
     boxes = np.zeros((count, 2 * MAX_PEOPLE, 4), np.float32)
     classes = np.full((count, 2 * MAX_PEOPLE), -1, np.int8)
     for index in range(count):
         picture, people = draw_image(TRAINING_SEEDS + seed, index)
         height, width = picture.shape[:2]
-        pixels[index] = cv2.resize(seen_pixels(picture), (side, side), interpolation=cv2.INTER_AREA)
+        pixels[index] = cv2.resize(read_back(picture), (side, side), interpolation=cv2.INTER_AREA)
         for slot, (kind, box) in enumerate(_kinds(people)):
             classes[index, slot] = kind
             boxes[index, slot] = _relative(box, width, height)
@@ -72,7 +66,7 @@ def _relative(box: Box, width: int, height: int) -> tuple[float, float, float, f
 
 
 def people_samples(seed: int, count: int, sizes: Sizes) -> Arrays:
-    """Everybody on ``count`` pictures: ``face``, ``body``, ``whole`` crops, ``age``, ``female``, ``has_face``, ``has_body``.
+    """Everybody on ``count`` pictures: crops ``face``, ``body``, ``whole``, then ``age``, ``female``, ``has_face/body``.
 
     ``face`` and ``body`` are MiVOLO's letterboxed squares (black where there is none), ``whole`` is the MLLM's square.
     """
@@ -80,7 +74,7 @@ def people_samples(seed: int, count: int, sizes: Sizes) -> Arrays:
     for index in range(count):
         picture, people = draw_image(TRAINING_SEEDS + seed, index)
         rng = np.random.default_rng([seed, index, 1])
-        picture = seen_pixels(picture)
+        picture = read_back(picture)
         shaken = [_shaken(person, rng, picture) for person in people]
         for number, person in enumerate(shaken):
             rows.append(_row(picture, person, [other for k, other in enumerate(shaken) if k != number], sizes))
@@ -140,6 +134,6 @@ def cached(folder: Path | None, name: str, make: Callable[[], Arrays]) -> Arrays
 
 def _drawing_version() -> str:
     home = Path(figures.__file__).parent
-    names = ("anatomy", "backgrounds", "figures", "looks", "pen", "portrait")
+    names = ("anatomy", "backgrounds", "clothes", "figures", "hair", "head", "looks", "pen", "portrait")
     sources = b"".join((home / f"{name}.py").read_bytes() for name in (*names, "train/samples"))
     return hashlib.sha256(sources).hexdigest()[:12]
