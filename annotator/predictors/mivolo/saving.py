@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -98,5 +99,6 @@ def _write(path: Path, data: bytes) -> None:
         neighbour.write_bytes(data)
         neighbour.replace(path)
     except OSError as error:
-        neighbour.unlink(missing_ok=True)
+        with suppress(OSError):  # the place may not exist at all
+            neighbour.unlink()
         raise StorageError(f"cannot write {path}: {error.strerror}") from error
