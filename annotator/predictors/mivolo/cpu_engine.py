@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from functools import lru_cache, partial
 from threading import Barrier
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 MIN_GRID = 28
 """Smaller maps (below 224 pixels) are quicker in one batch."""
+
+START_SECONDS = 60
+"""Longer than any machine takes to start its threads."""
 
 
 class CpuEngine:
@@ -67,10 +70,11 @@ class CpuEngine:
 
     def __call__(self, model: MiVOLO, x: Tensor) -> Tensor:
         """``(n, in_chans, side, side)`` to the raw head outputs ``(n, num_classes)``."""
-        threads = min(torch.get_num_threads(), len(x))
-        if threads < 2:
+        threads = torch.get_num_threads()
+        workers = min(threads, len(x))
+        if workers < 2:
             return torch.cat([self._one(model, sample) for sample in x])
-        outputs = _workers(os.getpid(), torch.get_num_threads()).map(partial(self._one, model), x)
+        outputs = _pool(os.getpid(), workers, threads).map(partial(self._one, model), x)
         return torch.cat(list(outputs))
 
     @torch.no_grad()
@@ -94,24 +98,24 @@ class CpuEngine:
         return positioned.flatten(0, 2)
 
 
-@cache
-def _workers(process: int, count: int) -> ThreadPoolExecutor:
-    """``count`` threads that compute on one core each; a forked process gets its own.
+@lru_cache(maxsize=4)
+def _pool(process: int, workers: int, threads: int) -> ThreadPoolExecutor:
+    """``workers`` threads that share the cores of ``threads`` evenly; a forked process gets its own.
 
     PyTorch's number of threads belongs to the thread that sets it, but the last one set is the default of threads to
     come: the caller's is set again once the workers have theirs.
     """
-    started = Barrier(count + 1)
+    started = Barrier(workers + 1, timeout=START_SECONDS)
 
     def start() -> None:
-        torch.set_num_threads(1)
+        torch.set_num_threads(threads // workers)
         started.wait()
 
-    pool = ThreadPoolExecutor(count, thread_name_prefix=f"mivolo-{process}", initializer=start)
-    for _ in range(count):
+    pool = ThreadPoolExecutor(workers, thread_name_prefix=f"mivolo-{process}", initializer=start)
+    for _ in range(workers):
         pool.submit(int)
     started.wait()
-    torch.set_num_threads(count)
+    torch.set_num_threads(threads)
     return pool
 
 

@@ -54,7 +54,7 @@ class MiVOLOPredictor:
         path: weights in any layout that `load_model` reads.
         name: the predictor's name in predictions and reports.
         device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``: a GPU where there is one.
-        batch_size: people in one forward pass.
+        batch_size: people in one forward pass; 8 on a CPU and 64 on a GPU unless given.
         notice: shown wherever a prediction of it is shown.
         inputs: which crops the model sees; a three-channel model takes only faces.
         dtype: the arithmetic; ``auto`` is right unless measured otherwise.
@@ -71,7 +71,7 @@ class MiVOLOPredictor:
         *,
         name: str,
         device: str = "auto",
-        batch_size: int = 8,
+        batch_size: int | None = None,
         notice: str | None = None,
         inputs: Inputs = "body+face",
         dtype: Dtype = "auto",
@@ -82,7 +82,8 @@ class MiVOLOPredictor:
         model = load_model(path, accelerated=self.device.type == "cpu" and not compiled)
         self.meta = model.meta
         _check_inputs(inputs, self.meta, name)
-        self.name, self.notice, self.batch_size = name, notice, batch_size
+        self.name, self.notice = name, notice
+        self.batch_size = batch_size or (8 if self.device.type == "cpu" else 64)
         self.inputs = inputs
         self.version = version_of(name, weights_digest(Path(path))) + _settings(inputs, self.dtype)
         self.model = model.to(self.device, self.dtype)

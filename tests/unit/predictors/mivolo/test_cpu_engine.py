@@ -95,6 +95,16 @@ def test_callers_in_many_threads_get_their_own_answers(engaged: MiVOLO, two_thre
             torch.testing.assert_close(got, want, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("threads", [1, 3, 5])
+def test_any_number_of_cores_and_samples(engaged: MiVOLO, two_threads: None, threads: int) -> None:
+    torch.set_num_threads(threads)
+    x = batch(engaged, 4)
+    with torch.inference_mode():
+        for count in (1, 2, 4):
+            torch.testing.assert_close(engaged(x[:count]), VOLO.forward(engaged, x[:count]), rtol=1e-5, atol=1e-5)
+    assert torch.get_num_threads() == threads
+
+
 def test_number_of_threads_is_left_as_it_was(engaged: MiVOLO, two_threads: None) -> None:
     with torch.inference_mode():
         engaged(batch(engaged))
