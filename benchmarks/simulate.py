@@ -108,7 +108,7 @@ def _prediction(name: str, age: float, age_sd: float | None, female: float) -> P
         name,
         "simulated",
         PredictionStatus.OK,
-        age=max(0.0, float(age)),
+        age=min(max(0.0, float(age)), 120.0),
         age_sd=None if age_sd is None else float(age_sd),
         female_probability=float(female),
     )

@@ -35,15 +35,15 @@ def combine(values: Floats, sds: Floats, correlation: Floats) -> tuple[Floats, F
     sds = np.broadcast_to(sds, values.shape)
     mean, sd, spread = np.full(count, np.nan), np.full(count, np.nan), np.zeros(count)
     for rows, present in _patterns(np.isfinite(values)):
-        inverse = np.linalg.inv(correlation[np.ix_(present, present)])
+        inverse: Floats = np.linalg.inv(correlation[np.ix_(present, present)])
         v, s = values[np.ix_(rows, present)], sds[np.ix_(rows, present)]
-        weights = np.clip((1 / s) @ inverse / s, 0, None)
+        weights = np.clip(_times(1 / s, inverse) / s, 0, None)
         weights /= weights.sum(axis=1, keepdims=True)
         mean[rows] = (weights * v).sum(axis=1)
         scaled = weights * s
-        sd[rows] = np.sqrt(np.einsum("ni,ij,nj->n", scaled, correlation[np.ix_(present, present)], scaled))
+        sd[rows] = np.sqrt((_times(scaled, correlation[np.ix_(present, present)]) * scaled).sum(axis=1))
         standard = (v - mean[rows, None]) / s
-        spread[rows] = np.einsum("ni,ij,nj->n", standard, inverse, standard)
+        spread[rows] = (_times(standard, inverse) * standard).sum(axis=1)
     return mean, sd, spread
 
 
@@ -57,6 +57,12 @@ def combine_logits(logits: Floats) -> Floats:
     total = np.where(present, logits, 0.0).sum(axis=1)
     combined: Floats = np.where(count > 0, total / (1 + np.clip(count - 1, 0, None) * CORRELATION), np.nan)
     return combined
+
+
+def _times(rows: Floats, matrix: Floats) -> Floats:
+    """``rows @ matrix`` column by column: BLAS rounds a row differently when other rows come along."""
+    product: Floats = sum((rows[:, [i]] * matrix[i] for i in range(len(matrix))), np.zeros_like(rows))
+    return product
 
 
 def _patterns(present: NDArray[np.bool_]) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:

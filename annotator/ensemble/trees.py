@@ -48,16 +48,16 @@ class Trees:
 
     def predict(self, features: Floats) -> Floats:
         """``(n,)`` sums of the trees, from ``(n, f)`` features."""
-        out = np.full(len(features), self.base)
+        out = np.empty(len(features))
         for start in range(0, len(features), CHUNK):
             part = np.ascontiguousarray(features[start : start + CHUNK])
-            out[start : start + CHUNK] += self._sum(part)
+            out[start : start + CHUNK] = self._sum(part)
         return out
 
     def _sum(self, features: Floats) -> Floats:
         flat = features.ravel()
         offset = np.arange(len(features)) * features.shape[1]
-        total = np.zeros(len(features))
+        total = np.full(len(features), self.base)
         missing_left = self.missing_left.astype(bool)
         for root in self.roots:
             node = np.full(len(features), root)
