@@ -55,6 +55,8 @@ def run(settings: Settings, engine: Prelabeller, host: str, port: int) -> None:
         ServiceError: the port is taken.
     """
     require_free(port)
+    if host not in ("127.0.0.1", "localhost", "::1") and settings.backend_user is None:
+        log.warning("everybody who reaches %s:%d is served; set backend_user and backend_password", host, port)
     uvicorn.run(create_app(settings, engine), host=host, port=port, log_level="warning", server_header=False)
 
 

@@ -140,7 +140,8 @@ def run(studio: Studio, pictures: int) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a studio until Ctrl-C or SIGTERM; the exit code."""
     given = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(sign, signal.default_int_handler)
     try:
         with closing(Studio(Plan(given.data, given.venv, given.port, given.backend_port))) as studio:
             try:
