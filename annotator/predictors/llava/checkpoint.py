@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from annotator.errors import WeightsInvalid
@@ -169,18 +170,29 @@ def load_llava(folder: Path | str, *, dtype: torch.dtype = torch.float32, device
     from transformers import LlavaForConditionalGeneration
 
     weight_files(Path(folder))
+    _check_kind(Path(folder))
     try:
         with _no_progress_bar():
             model, report = LlavaForConditionalGeneration.from_pretrained(
                 folder, dtype=dtype, output_loading_info=True, local_files_only=True, use_safetensors=True
             )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise WeightsInvalid(f"{folder} does not load as a LLaVA model: {str(error).splitlines()[0]}") from error
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
         if report.get(kind):
             first = sorted(map(str, report[kind]))[0]
             raise WeightsInvalid(f"{folder}: {len(report[kind])} {kind.replace('_', ' ')}, the first is {first}")
     return model.to(device).eval()
+
+
+def _check_kind(folder: Path) -> None:
+    """Refuse other models before transformers fills a full-sized one of the expected kind with random numbers."""
+    try:
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    except (OSError, ValueError, AttributeError) as error:
+        raise WeightsInvalid(f"{folder} has no readable config.json: {error}") from error
+    if kind != "llava":
+        raise WeightsInvalid(f"{folder} holds a model of type '{kind}', not 'llava'; see `annotator models convert`")
 
 
 @contextmanager

@@ -45,7 +45,7 @@ class LlavaPredictor:
 
     Where the model's own greedy answer leaves the tree ("I cannot ...", a range) that answer is generated to its end
     and parsed: it then decides the age, and a refusal has none. Otherwise ``age`` is the distribution's median, or the
-    greedy answer with ``answer="greedy"``. The full tree is the default for ``greedy``, so that ranges show.
+    greedy answer with ``answer="greedy"``.
 
     Args:
         path: the folder of the weights.
@@ -57,7 +57,8 @@ class LlavaPredictor:
         answer: ``median`` or ``greedy``.
         template: the conversation around the question, ``vicuna_v1``, ``share4v_v1`` or ``share4v_v0``.
         crop: ``body``, ``face`` or ``no-face``.
-        full_tree: whether an answer must be closed by ``]`` to count; by default only for ``greedy``.
+        full_tree: whether an age of several digits counts in the distribution only with its ``]`` (271 tokens are then
+            fed instead of 37). The greedy answer is the model's own, to its end, with either tree.
 
     Raises:
         WeightsMissing: ``path`` holds no weights.
@@ -77,7 +78,7 @@ class LlavaPredictor:
         answer: str = "median",
         template: str = "vicuna_v1",
         crop: str = "body",
-        full_tree: bool | None = None,
+        full_tree: bool = False,
     ) -> None:
         if answer not in get_args(Answer):
             raise UnknownName("answer", answer, get_args(Answer))
@@ -85,7 +86,7 @@ class LlavaPredictor:
         self.answer = cast("Answer", answer)
         self.template = find_template(template)
         self.crop = check_crop(crop)
-        self.full_tree = answer == "greedy" if full_tree is None else full_tree
+        self.full_tree = full_tree
         place = _device(device)
         self.version = version_of(name, weights_digest(Path(path))) + self._suffix()
         self._tokenizer = load_tokenizer(path)
@@ -98,8 +99,8 @@ class LlavaPredictor:
         usual = {"answer": "median", "template": "vicuna_v1", "crop": "body"}
         chosen = {"answer": self.answer, "template": self.template.name, "crop": self.crop}
         named = [value for key, value in chosen.items() if value != usual[key]]
-        if self.full_tree != (self.answer == "greedy"):
-            named.append("full-tree" if self.full_tree else "short-tree")
+        if self.full_tree:
+            named.append("full-tree")
         return "".join(f"+{value}" for value in named)
 
     def _make_scorer(self) -> TreeScorer:
@@ -156,7 +157,7 @@ class LlavaPredictor:
             version=self.version,
             status=parsed.status,
             age=parsed.age if follows_text else summary.median,
-            age_sd=summary.sd,
+            age_sd=summary.sd if score.generated is None else None,
             female_probability=_agreeing(summary.female_probability, parsed.gender if follows_text else None),
             format_probability=summary.format_probability,
             details=details,

@@ -44,7 +44,7 @@ class TreeScorer:
         self._ids = torch.cat([self._prompt, self.tree.tokens])[None]
         depth = self.length + self.tree.depth
         self._positions = torch.cat([torch.arange(self.length, device=self.device), depth])[None]
-        self._mask = _additive(self._allowed(), model.dtype)
+        self._mask = _additive(self._allowed()[None, None], model.dtype)
         self._choices, self._is_choice = _pad([sorted(children) for children in tree.children], self.device)
         self._ends = _ends(tree)
         self._kept = torch.arange(self.length - 1, len(self._ids[0]), device=self.device)
@@ -62,9 +62,13 @@ class TreeScorer:
         logits, cache = self._forward(pixels)
         totals = _path_scores(logits, self.tree).double().cpu().numpy()
         walks = self._walk(logits)
-        off = [row for row, (_, stays) in enumerate(walks) if not stays]
+        answers = [answer for answer, _ in walks]
+        stays = [stays for _, stays in walks]
+        if any(stay and self.tree.closing[answer] is not None for answer, stay in walks):
+            stays = [stay and closed for stay, closed in zip(stays, self._closes(answers, cache), strict=True)]
+        off = [row for row, stay in enumerate(stays) if not stay]
         texts = dict(zip(off, self._generate(off, cache), strict=True)) if off else {}
-        return [Score(totals[row], self.tree.answers[answer], texts.get(row)) for row, (answer, _) in enumerate(walks)]
+        return [Score(totals[row], self.tree.answers[answer], texts.get(row)) for row, answer in enumerate(answers)]
 
     def _forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, Any]:
         from transformers import DynamicCache
@@ -101,9 +105,31 @@ class TreeScorer:
                 return self._ends[row, token], stays
             row = following
 
+    def _closes(self, answers: Sequence[int], cache: Any) -> list[bool]:
+        """For each picture whether its answer, of which the tree holds the beginning only, is then closed.
+
+        Feeds the last token of each answer's path, beside the tree: one step of decoding for the whole batch.
+        """
+        picked = torch.tensor(answers, device=self.device)
+        last = self.tree.valid[picked].sum(-1) - 1
+        tokens, rows = self.tree.columns[picked, last], self.tree.rows[picked, last]
+        seen = torch.ones(len(answers), self.length + len(self.tree) + 1, dtype=torch.bool, device=self.device)
+        lineage = torch.cat([torch.zeros_like(self.tree.ancestors[:1]), self.tree.ancestors])
+        seen[:, self.length : -1] = lineage[rows]
+        output = self.model(
+            input_ids=tokens[:, None],
+            attention_mask=_additive(seen[:, None, None], self.model.dtype),
+            position_ids=(self.length + last)[:, None],
+            past_key_values=cache,
+            use_cache=True,
+        )
+        following = output.logits[:, -1].argmax(-1).tolist()
+        closing = [self.tree.closing[answer] for answer in answers]
+        return [wanted in (None, token) for wanted, token in zip(closing, following, strict=True)]
+
     def _generate(self, rows: Sequence[int], cache: Any) -> list[list[int]]:
         """The model's own greedy answers for some pictures of the batch, from the prompt that is already cached."""
-        cache.crop(-(len(self.tree) + 1))  # the tree, and the prompt's last token, which is fed again
+        cache.crop(self.length - 1 - cache.get_seq_length())  # keeps all but the last token, which is fed again
         cache.batch_select_indices(torch.tensor(rows, device=self.device))
         ids = self._prompt.expand(len(rows), -1)
         output = self.model.generate(
@@ -120,9 +146,9 @@ class TreeScorer:
 
 
 def _additive(allowed: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """``(1, 1, s, s)`` mask to add: eager attention adds whatever it gets, so that a bool one would be wrong there."""
+    """A mask to add: eager attention adds whatever it gets, so that a bool one would be silently wrong there."""
     mask = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
-    return mask.masked_fill_(~allowed, torch.finfo(dtype).min)[None, None]
+    return mask.masked_fill_(~allowed, torch.finfo(dtype).min)
 
 
 def _path_scores(logits: torch.Tensor, tree: AnswerTree) -> torch.Tensor:

@@ -34,6 +34,7 @@ class AnswerTree:
         valid: ``(a, l)`` bool, false beyond a path's end.
         children: for each row its tokens, with the row that follows or ``None`` at the end of a path.
         answers: ``a`` pairs of gender and age.
+        closing: for each answer the token that must still follow its path, ``None`` where the path is complete.
     """
 
     tokens: torch.Tensor
@@ -44,6 +45,7 @@ class AnswerTree:
     valid: torch.Tensor
     children: tuple[dict[int, int | None], ...]
     answers: tuple[tuple[Gender, int], ...]
+    closing: tuple[int | None, ...]
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -59,13 +61,13 @@ def answer_tree(tokenizer: Tokenizer, template: str, question: str, *, full: boo
 
     By default an age of two or three digits ends at its last digit wherever only ``]`` can follow in the tree: the
     last digit is then read, not fed, and 37 nodes instead of 271 do for Llama's pieces. Its score is the probability
-    that the answer *begins* so (``[male; 25-30]`` counts as 25). The ``full`` tree demands the ``]`` of every answer.
+    that the answer *begins* so (``[male; 25-30]`` counts for 25). The ``full`` tree demands the ``]`` of every answer.
     """
     texts = [answer_text(gender, age) for gender, age in ANSWERS]
     paths = answer_ids(tokenizer, template, question, texts)
-    if not full:
-        paths = _shortened(paths, [age for _, age in ANSWERS])
-    return build_tree(paths, ANSWERS)
+    kept = paths if full else _shortened(paths, [age for _, age in ANSWERS])
+    closing = [None if len(short) == len(path) else path[-1] for short, path in zip(kept, paths, strict=True)]
+    return build_tree(kept, ANSWERS, closing)
 
 
 def _shortened(paths: Sequence[Sequence[int]], ages: Sequence[int]) -> list[list[int]]:
@@ -80,8 +82,14 @@ def _shortened(paths: Sequence[Sequence[int]], ages: Sequence[int]) -> list[list
     ]
 
 
-def build_tree(paths: Sequence[Sequence[int]], answers: Sequence[tuple[Gender, int]]) -> AnswerTree:
+def build_tree(
+    paths: Sequence[Sequence[int]],
+    answers: Sequence[tuple[Gender, int]],
+    closing: Sequence[int | None] | None = None,
+) -> AnswerTree:
     """The tree of ``paths``, one for each answer; no path may begin with another one.
+
+    ``closing`` names the tokens that were cut off the ends of paths, by default none.
 
     Raises:
         ValueError: one path is the beginning of another.
@@ -107,27 +115,31 @@ def build_tree(paths: Sequence[Sequence[int]], answers: Sequence[tuple[Gender, i
             raise ValueError("one answer is the beginning of another")
         children[row][path[-1]] = None
         steps.append([*read, (row, path[-1])])
-    return _to_tensors(tokens, parents, steps, children, answers)
+    depth, ancestors = _lineage(parents)
+    rows, columns, valid = _padded(steps)
+    closing = closing if closing is not None else [None] * len(paths)
+    return AnswerTree(
+        torch.tensor(tokens), depth, ancestors, rows, columns, valid, tuple(children), tuple(answers), tuple(closing)
+    )
 
 
-def _to_tensors(
-    tokens: list[int],
-    parents: list[int],
-    steps: list[list[tuple[int, int]]],
-    children: list[dict[int, int | None]],
-    answers: Sequence[tuple[Gender, int]],
-) -> AnswerTree:
-    ancestors = torch.eye(len(tokens), dtype=torch.bool)
-    depth = torch.zeros(len(tokens), dtype=torch.long)
-    for node, parent in enumerate(parents):  # parents come before their children
-        if parent:
-            ancestors[node] |= ancestors[parent - 1]
-            depth[node] = depth[parent - 1] + 1
+def _lineage(parents: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Depth and ancestors of each node, from the output row that each follows; parents come before their children."""
+    ancestors = torch.eye(len(parents), dtype=torch.bool)
+    depth = torch.zeros(len(parents), dtype=torch.long)
+    for node, row in enumerate(parents):
+        if row:
+            ancestors[node] |= ancestors[row - 1]
+            depth[node] = depth[row - 1] + 1
+    return depth, ancestors
+
+
+def _padded(steps: Sequence[list[tuple[int, int]]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Rows and columns of paths of unequal length, and which of them are real."""
     longest = max(map(len, steps))
-    padded = torch.tensor([path + [(0, 0)] * (longest - len(path)) for path in steps])
+    both = torch.tensor([path + [(0, 0)] * (longest - len(path)) for path in steps])
     valid = torch.tensor([[place < len(path) for place in range(longest)] for path in steps])
-    fed = torch.tensor(tokens, dtype=torch.long)
-    return AnswerTree(fed, depth, ancestors, padded[..., 0], padded[..., 1], valid, tuple(children), tuple(answers))
+    return both[..., 0], both[..., 1], valid
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import json
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from annotator.predictors.llava.prompt import QUESTION
+from annotator.predictors.llava.prompt import QUESTION, TEMPLATES, answer_ids, build_prompt_ids
 
 DATA = Path(__file__).parents[3] / "data" / "share4v"
 
@@ -72,6 +73,77 @@ def tiny_llava(vocab_size: int, image_id: int, *, attention: str = "sdpa", seed:
     return LlavaForConditionalGeneration(config).eval()
 
 
+COLOURS = {
+    "red": ((220, 30, 30), " [male; 42]"),
+    "green": ((30, 220, 30), " [female; 107]"),
+    "blue": ((30, 30, 220), " I cannot tell."),
+    "white": ((240, 240, 240), " [male; 20-25]"),
+    "yellow": ((230, 220, 20), " [female; 7]"),
+}
+"""What the trained model says to pictures of one colour."""
+
+
+def word_tokenizer():
+    """A fast tokenizer with Llama's pieces for answers and whole words for everything else in the prompts."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    split = r" \[|male|ale|em|f|[0-9;\-\] ]|[^ ]+"
+    said = [template.render(QUESTION).replace("<image>", "") for template in TEMPLATES.values()]
+    said += [text for _, text in COLOURS.values()] + [" [female; 0123456789]"]
+    words = sorted({word for text in said for word in re.findall(split, text)})
+    vocabulary = {word: i for i, word in enumerate(["<unk>", "<s>", "</s>", "<image>", "<pad>", *words])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(split), "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    special = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
+
+
+@pytest.fixture(scope="session")
+def colour():
+    """A function for a picture of one colour, with some noise."""
+
+    def make(name: str, height: int = 40, width: int = 40, seed: int = 0):
+        shades = np.random.default_rng(seed).normal(COLOURS[name][0], 6, (height, width, 3))
+        return shades.clip(0, 255).astype(np.uint8)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, colour) -> Path:
+    """A saved model that learnt to answer to colours: in the format, with a range, and with a refusal."""
+    from annotator.predictors.llava.checkpoint import save_llava
+    from annotator.predictors.llava.preprocess import normalise, preprocess
+
+    tokenizer = word_tokenizer()
+    model = tiny_llava(len(tokenizer), 3).train()
+    prompt = build_prompt_ids(tokenizer, "vicuna_v1", QUESTION, 3, 4)
+    texts = [text for _, text in COLOURS.values()]
+    answers = [[*ids, 2] for ids in answer_ids(tokenizer, "vicuna_v1", QUESTION, texts)]
+    longest = max(map(len, answers))
+    ids = torch.tensor([[*prompt, *answer, *[4] * (longest - len(answer))] for answer in answers])
+    labels = ids.clone()
+    labels[:, : len(prompt)] = -100
+    labels[labels == 4] = -100
+    optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
+    for step in range(400):
+        seen = np.stack([preprocess(colour(name, seed=step), 28) for name in COLOURS])
+        pixels = normalise(torch.from_numpy(seen), torch.float32)
+        keep = torch.arange(len(prompt) - 1, ids.shape[1] - 1)
+        logits = model(input_ids=ids, pixel_values=pixels, logits_to_keep=keep).logits
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels[:, len(prompt) :].flatten())
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        if loss < 0.005:
+            break
+    folder = tmp_path_factory.mktemp("trained")
+    save_llava(model.eval(), tokenizer, folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def make_llava():
     return tiny_llava
@@ -83,7 +155,9 @@ def llama_like(tmp_path_factory) -> Path:
     import sentencepiece
 
     folder = tmp_path_factory.mktemp("tokenizer")
-    said = [f"A chat between a curious user. USER: {QUESTION} ASSISTANT: [female; 40]"] * 5 + ["[male; 0123456789]"] * 20
+    said = [f"A chat between a curious user. USER: {QUESTION} ASSISTANT: [female; 40]"] * 5 + [
+        "[male; 0123456789]"
+    ] * 20
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(said), model_writer=model, vocab_size=384, model_type="bpe", byte_fallback=True,
