@@ -82,7 +82,9 @@ def _save(store: Store, image: LoadedImage, found: Sequence[Detection], version:
     pairs = pair(found, row.width, row.height)
     people = [Person(Person.make_id(row.sha256, index), row.sha256, index, *boxes) for index, boxes in enumerate(pairs)]
     with store.write() as session:
-        if row.id in drop_detected(session, [row.id]):
+        # another process may have been here since the image was read: it waits at this row, or we do
+        known = session.scalar(select(ImageRow.detector).where(ImageRow.id == row.id).with_for_update())
+        if known != version and row.id in drop_detected(session, [row.id]):
             rows = [records.person_values(row.id, person, PersonSource.DETECTED) for person in people]
             insert_new(session, PersonRow, rows, keys=("image_key", "index"))
             session.add(EventRow(kind="detected", subject=row.sha256, data={"detector": version, "people": len(rows)}))

@@ -153,10 +153,12 @@ class Prelabelling:
         _retire(session, keys)
         values = [records.pre_label_values(key, self.version, one) for key, one in zip(keys, fused, strict=True)]
         upsert(session, PreLabelRow, values, keys=("person_key", "version"))
-        for image in images:
-            data = {"version": self.version, "people": len(people[image.row.id])}
-            session.add(EventRow(kind="prelabelled", subject=image.row.sha256, data=data))
         done = [image.row.id for image in images]
+        finished = _finished(session, done, self.version)
+        for image in images:
+            if image.row.id not in finished:
+                data = {"version": self.version, "people": len(people[image.row.id])}
+                session.add(EventRow(kind="prelabelled", subject=image.row.sha256, data=data))
         values_done = {"state": ImageState.DONE, "version": self.version}
         session.execute(update(ImageRow).where(ImageRow.id.in_(done)).values(values_done))
         failures.forget(session, failures.PRELABEL, [image.row.sha256 for image in images])
@@ -178,6 +180,14 @@ def stored_predictions(session: Session, models: ModelSet, people: Sequence[Pers
         for row in session.scalars(select(PredictionRow).where(said))
         if row.revision == revisions[row.person_key]
     }
+
+
+def _finished(session: Session, image_keys: Sequence[int], version: str) -> set[int]:
+    """Those of the images that another process has finished with this version; the others are ours until the end."""
+    rows = session.execute(
+        select(ImageRow.id, ImageRow.state, ImageRow.version).where(ImageRow.id.in_(image_keys)).with_for_update()
+    )
+    return {key for key, state, known in rows if state == ImageState.DONE and known == version}
 
 
 def _reopen_failed(session: Session, versions: Sequence[str]) -> None:
