@@ -224,7 +224,8 @@ class Evidence:
     """All that the ensemble knows of one person.
 
     ``group`` keeps people of one image together in cross-validation (the image's sha256). Heights are in pixels of the
-    original image. ``overlap`` is the largest share of the person's body box covered by another person's box.
+    original image, NaN for a box that is there but was not measured. ``overlap`` is the largest share of the person's
+    body box covered by another person's box.
     ``sharpness`` is the variance of the Laplacian of the person's crop, ``None`` where it was not measured.
     """
 

@@ -35,7 +35,7 @@ def combine(values: Floats, sds: Floats, correlation: Floats) -> tuple[Floats, F
     sds = np.broadcast_to(sds, values.shape)
     mean, sd, spread = np.full(count, np.nan), np.full(count, np.nan), np.zeros(count)
     for rows, present in _patterns(np.isfinite(values)):
-        inverse: Floats = np.linalg.inv(correlation[np.ix_(present, present)])
+        inverse = np.linalg.inv(correlation[np.ix_(present, present)]).astype(np.float64)
         v, s = values[np.ix_(rows, present)], sds[np.ix_(rows, present)]
         weights = np.clip(_times(1 / s, inverse) / s, 0, None)
         weights /= weights.sum(axis=1, keepdims=True)

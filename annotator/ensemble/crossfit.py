@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from annotator.ensemble.calibration import Calibrated, calibrate, learn_calibration
 from annotator.ensemble.columns import Columns, gather, take
@@ -78,6 +79,13 @@ def choose_folds(groups: Sequence[str], seed: int) -> Ints:
 
 def cross_fit(data: Training, seed: int) -> tuple[Model, Columns]:
     """The model of all the people, and each person's opinion by the models of the other folds."""
+    import sklearn.ensemble  # noqa: F401  (its thread pool must be there to be limited)
+
+    with threadpool_limits(limits=1):  # several threads add in any order: the same data would give another fit
+        return _cross_fit(data, seed)
+
+
+def _cross_fit(data: Training, seed: int) -> tuple[Model, Columns]:
     calibrations = [learn_calibration(data.part(~held), data.age[~held], data.female[~held]) for held in data.folds]
     held_out = [calibrate(one, data.part(held)) for one, held in zip(calibrations, data.folds, strict=True)]
     stage = _stage(data, gather(held_out, data.fold))
