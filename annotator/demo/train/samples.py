@@ -66,7 +66,7 @@ def _relative(box: Box, width: int, height: int) -> tuple[float, float, float, f
 
 
 def people_samples(seed: int, count: int, sizes: Sizes) -> Arrays:
-    """Everybody on ``count`` pictures: crops ``face``, ``body``, ``whole``, then ``age``, ``female``, ``has_face/body``.
+    """Everybody on ``count`` pictures: crops ``face``, ``body``, ``whole``; ``age``, ``female``; ``has_face/body``.
 
     ``face`` and ``body`` are MiVOLO's letterboxed squares (black where there is none), ``whole`` is the MLLM's square.
     """

@@ -8,7 +8,7 @@ from annotator.demo.figures import MIN_FACE, SIZES, draw_image, encode_jpeg, rea
 from annotator.demo.looks import OLDEST, draw_look
 from annotator.domain import Box, Gender
 
-PICTURES = 60
+PICTURES = 40
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ def test_a_picture_survives_jpeg():
 
 def test_written_pictures_come_with_their_truth(tmp_path):
     table = write_pictures(tmp_path / "pictures", 3, seed=11)
-    rows = list(csv.DictReader(table.open()))
+    rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
     people = [(f"figures-11-{index:05d}.jpg", person) for index in range(3) for person in draw_image(11, index)[1]]
     assert len(rows) == len(people)
     for row, (name, person) in zip(rows, people, strict=True):

@@ -1,6 +1,7 @@
 """The training scripts run, and give the same weights from the same seed."""
 
 import hashlib
+import itertools
 
 import numpy as np
 import pytest
@@ -97,4 +98,4 @@ def test_learning_rate_warms_up_and_falls():
     assert rates[0] == pytest.approx(0.2)
     assert max(rates) == pytest.approx(1.0)
     assert rates[-1] < 0.02
-    assert all(later <= earlier for earlier, later in zip(rates[4:], rates[5:], strict=False))
+    assert all(later <= earlier for earlier, later in itertools.pairwise(rates[4:]))
