@@ -59,14 +59,16 @@ class Studio:
         """Start Label Studio; it needs a minute, in which the caller may do other things."""
         self._stack.enter_context(self.server)
 
+    def settings(self, **flags: object) -> Settings:
+        """The project's settings, with this Label Studio as the one to fetch uploads from."""
+        key = SecretStr(self.account.token)
+        return load_settings(self.plan.folder, label_studio_url=self.server.url, label_studio_api_key=key, **flags)
+
     def serve(self, engine: Prelabeller, settings: Settings) -> str:
-        """Start the backend for this Label Studio; its address."""
+        """Start the backend; its address."""
         port = self.plan.backend_port or free_port()
         require_free(port)
-        own = settings.model_copy(
-            update={"label_studio_url": self.server.url, "label_studio_api_key": SecretStr(self.account.token)}
-        )
-        return self._stack.enter_context(BackgroundServer(create_app(own, engine), port)).url
+        return self._stack.enter_context(BackgroundServer(create_app(settings, engine), port)).url
 
     def client(self) -> LabelStudio:
         """Label Studio as the account's user; waits until it answers."""
@@ -110,7 +112,14 @@ def fill(client: LabelStudio, project: int, pictures: Sequence[Path]) -> None:
     """Upload pictures into an empty project and have everything that lacks a current prediction pre-labelled."""
     if next(client.tasks(project, page_size=1), None) is None:
         client.upload(project, pictures)
-    client.retrieve_predictions(project)
+    before = -1
+    while (left := _without_prediction(client, project)) not in (0, before):
+        client.retrieve_predictions(project)  # stops after 100 s; what it got is stored, so the next call goes on
+        before = left
+
+
+def _without_prediction(client: LabelStudio, project: int) -> int:
+    return sum(not task["predictions"] for task in client.tasks(project))
 
 
 def run(studio: Studio, pictures: int) -> None:
@@ -123,7 +132,7 @@ def run(studio: Studio, pictures: int) -> None:
     make_project(folder)
     typer.echo(f"starting Label Studio at {studio.server.url} (the first time takes a minute or two)")
     studio.start()
-    settings = load_settings(folder)
+    settings = studio.settings()
     with open_engine(settings) as engine:
         backend = studio.serve(engine, settings)
         drawn = draw_pictures(folder / "pictures", pictures)

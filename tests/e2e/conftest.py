@@ -12,7 +12,7 @@ import pytest
 
 from annotator.labelstudio.client import LabelStudio
 from annotator.labelstudio.server import free_port
-from annotator.settings import Settings, load_settings
+from annotator.settings import Settings
 from ml_backend.pipeline_engine import PipelineEngine, open_engine
 from ml_backend.studio import Plan, Studio, connect, draw_pictures, make_project
 
@@ -57,7 +57,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     studio.start()
     try:
         make_project(folder)
-        settings = load_settings(folder, backend_threads=1)
+        settings = studio.settings(backend_threads=1)
         with open_engine(settings) as engine:
             backend = studio.serve(engine, settings)
             client = studio.client()

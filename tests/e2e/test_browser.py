@@ -59,6 +59,7 @@ def test_a_picture_uploaded_in_the_browser_opens_with_everything_on_it(page: Pag
     page.goto(f"{running.studio.server.url}/projects/{running.project}/data?task={task}", wait_until="commit")
     regions = page.locator("[class*=outliner-item__title]")
     expect(regions.get_by_text("person", exact=True).first).to_be_visible(timeout=PATIENCE)
+    _unfold(page)
     expect(regions.get_by_text("face", exact=True).first).to_be_visible()
     (prediction,) = running.client.predictions(task)
     shown = _flagged(prediction)
@@ -73,6 +74,13 @@ def test_a_picture_uploaded_in_the_browser_opens_with_everything_on_it(page: Pag
     for words in ("Please check: ", "demo-mivolo: ", "demo-mllm: ", DEMO_NOTICE):
         expect(page.get_by_text(words).first).to_be_visible()
     page.screenshot(path=os.environ.get("ANNOTATOR_SCREENSHOT") or str(picture.with_name("studio.png")))
+
+
+def _unfold(page: Page) -> None:
+    """Show the faces under their people: Label Studio sometimes draws the list before it knows of them."""
+    page.wait_for_timeout(1000)
+    for folded in page.locator("[class*=tree-switcher_close]").all():
+        folded.click()
 
 
 def _is_outside(url: str) -> bool:

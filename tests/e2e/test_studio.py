@@ -101,9 +101,11 @@ def test_results_are_in_the_database_and_webhooks_left_a_hint(running: Any) -> N
                 break
             time.sleep(0.5)
         with store.read() as session:
-            images, labels = session.query(ImageRow).count(), session.query(PreLabelRow).count()
+            places = [image.uri for image in session.query(ImageRow)]
+            labels = session.query(PreLabelRow).count()
     assert any(hint.data["action"] == "TASKS_CREATED" for hint in hints)
-    assert images >= 1
+    assert places
+    assert all(place.startswith(f"{running.studio.server.url}/data/upload/") for place in places)
     assert labels >= 1
 
 
