@@ -28,7 +28,10 @@ IMAGE_MARK = "<image>"
 class Tokenizer(Protocol):
     """The part of a transformers tokenizer that is used here."""
 
-    bos_token_id: int | None
+    @property
+    def bos_token_id(self) -> int | None:
+        """Id of the token that begins a prompt, ``None`` where there is none."""
+        ...
 
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
         """Token ids of a text."""
