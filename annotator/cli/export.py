@@ -73,7 +73,9 @@ def export(
 def _print(out: Path, manifest: Manifest) -> None:
     counts = manifest.counts
     typer.echo(f"{plural(counts.people, 'person', 'people')} on {plural(counts.images, 'image')}")
-    typer.echo(f"{plural(counts.labels, 'label')}: {counted(counts.by_source) or 'none yet, see annotator settle'}")
+    typer.echo(
+        f"{plural(counts.labels, 'label')}: {counted(counts.by_source) or 'none yet; annotator prelabel makes some'}"
+    )
     if counts.by_split:
         typer.echo(f"images by split: {counted(counts.by_split)}")
     if counts.without_box:

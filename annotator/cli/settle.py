@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
 def settle(
     context: typer.Context,
-    method: Annotated[str, typer.Option(metavar="NAME", help="How ages are aggregated, as in annotator vote.")] = (
-        "precision"
-    ),
-    gender_method: Annotated[str, typer.Option(metavar="NAME", help="How genders are, likewise.")] = "auto",
+    method: Annotated[
+        str | None, typer.Option(metavar="NAME", help="How ages are aggregated: as last time, at first precision.")
+    ] = None,
+    gender_method: Annotated[
+        str | None, typer.Option(metavar="NAME", help="How genders are: as last time, at first auto.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Turn votes, accepted pre-labels and given truths into labels; a second run changes nothing.

@@ -15,6 +15,7 @@ from annotator.export.manifest import Manifest, Recipe
 from annotator.export.pictures import ImageMode
 from annotator.export.rows import ExportImage, ExportRow
 from annotator.pipeline.prelabel import WEIGHTS
+from annotator.pipeline.settle import settle
 from annotator.settings import Settings
 from annotator.store import records
 from annotator.store.session import Store
@@ -60,12 +61,15 @@ def export(
 ) -> Manifest:
     """Writes a dataset version in the LAGENDA format to ``out``; the same database gives the same bytes.
 
+    Labels are brought up to date first, so that what was pre-labelled or voted since is in it.
+
     With ``only="settled"`` labels of accepted pre-labels are left out; those people stay as -1 / -1.
 
     Raises:
         InputError: there is nobody, an image is gone, ``out`` is something else's folder.
         StorageError: no room or no permission.
     """
+    settle(store, settings)
     with store.read() as session:
         recipe = _recipe(session, settings)
     return write_dataset(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from annotator.store.tables import (
     AnnotatorRow,
     EventRow,
     LabelRow,
+    MetaRow,
     PersonRow,
     PreLabelRow,
     ReviewTaskRow,
@@ -32,6 +34,10 @@ from annotator.voting.tables import gender_code
 
 CHUNK = 2000
 """People per transaction."""
+
+METHODS = "settle:methods"
+"""Key of the ``meta`` row that holds the methods of the last settlement."""
+DEFAULT_METHODS = ["precision", "auto"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +55,19 @@ def settle(
     store: Store,
     settings: Settings,
     *,
-    age_method: str = "precision",
-    gender_method: str = "auto",
+    age_method: str | None = None,
+    gender_method: str | None = None,
     watch: Watch = SILENT,
 ) -> SettleReport:
     """Brings every person's label up to date; a second run changes nothing.
 
+    A method that is not given is the one of the last settlement, at first ``precision`` and ``auto``.
+
     A truth that was ingested comes first, then votes that the stop rule of the settings is content with, then a
     pre-label that the triage did not flag. A label whose grounds are gone goes too. Each change is an event.
     """
-    consensus, steps = _votes(store, settings, age_method, gender_method)
+    methods = _methods(store, age_method, gender_method)
+    consensus, steps = _votes(store, settings, *methods)
     settled = _settled(consensus, steps) if consensus else {}
     _keep_annotators(store, consensus)
     counts: Counter[str] = Counter()
@@ -77,6 +86,18 @@ def settle(
         consensus.age_method if consensus else None,
         consensus.gender_method if consensus else None,
     )
+
+
+def _methods(store: Store, age_method: str | None, gender_method: str | None) -> tuple[str, str]:
+    """The methods to use, kept for next time: whoever settles again without naming one means the same."""
+    with store.read() as session:
+        last = session.scalar(select(MetaRow.value).where(MetaRow.key == METHODS))
+    old = json.loads(last) if last else DEFAULT_METHODS
+    chosen = (age_method or old[0], gender_method or old[1])
+    if last is None or list(chosen) != old:
+        with store.write() as session:
+            upsert(session, MetaRow, [{"key": METHODS, "value": json.dumps(chosen)}], keys=("key",))
+    return chosen
 
 
 def read_votes(session: Session) -> VoteTable:
