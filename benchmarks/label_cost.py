@@ -186,11 +186,10 @@ def table(people: int, seed: int) -> Iterator[str]:
         for spammers in SPAMMERS:
             world = make_world(people, spammers, shared, seed)
             baselines = [plain(world, "mean", VOTES), plain(world, "lagenda", VOTES)]
-            tool = [ours(world, *policy) for policy in POLICIES]
+            alone = measure(world, "pre-labels alone", 0.0, world.fused_age, world.fused_female)
+            tool = [alone, *(ours(world, *policy) for policy in POLICIES)]
             yield f"\n{f'{name}, {spammers:.0%} spammers':<42} votes/person    MAE  > 5 years  gender"
-            yield from map(
-                line, [*baselines, measure(world, "pre-labels alone", 0.0, world.fused_age, world.fused_female), *tool]
-            )
+            yield from map(line, [*baselines, *tool])
             yield verdict(baselines[1], tool)
 
 

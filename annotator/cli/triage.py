@@ -135,12 +135,13 @@ def _summary(
 
 
 def _print_summary(summary: dict[str, Any]) -> None:
-    from annotator.cli.output import counted
+    from annotator.cli.output import counted, plural
 
     for note in summary["notes"]:
         typer.echo(f"note: {note}")
     typer.echo(
-        f"{summary['people']:,} people: {summary['review']:,} to review, {summary['audit']:,} more for the random audit"
+        f"{plural(summary['people'], 'person', 'people')}: {summary['review']:,} to review, "
+        f"{summary['audit']:,} more for the random audit"
     )
     if summary["reasons"]:
         typer.echo(f"reasons: {counted(summary['reasons'])}")
