@@ -75,6 +75,11 @@ class HuggingFaceDetector:
         """Which of ``person`` and ``face`` this model finds."""
         return frozenset(self._kinds.values())
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers the model consists of."""
+        return sum(parameter.numel() for parameter in self._model.parameters())
+
     def detect(self, images: Sequence[Pixels]) -> list[list[Detection]]:
         """The people and faces of each image, best score first."""
         return [found for batch in _batches(images, self.batch_size) for found in self._detect(batch)]
@@ -97,28 +102,6 @@ class HuggingFaceDetector:
             kind = self._kinds.get(int(label))
             if kind is not None:
                 yield Detection(Box(*corners), kind, score)
-
-
-class CombinedDetector:
-    """Several detectors as one, for instance one that finds people and one that finds faces.
-
-    Duplicates between them are dropped like those of a single one.
-    """
-
-    def __init__(self, name: str, parts: Sequence[HuggingFaceDetector]) -> None:
-        self.name = name
-        self.version = f"{name}:" + "+".join(part.version for part in parts)
-        self.notice = " ".join(dict.fromkeys(part.notice for part in parts if part.notice)) or None
-        self._parts = tuple(parts)
-
-    def detect(self, images: Sequence[Pixels]) -> list[list[Detection]]:
-        """The people and faces of each image that any part finds, best score first."""
-        found = [part.detect(images) for part in self._parts]
-        limit = Thresholds(0.0, 0.0, max(part.thresholds.duplicate_iou for part in self._parts))
-        return [
-            refine([item for part in found for item in part[number]], limit, image.shape[1], image.shape[0])
-            for number, image in enumerate(images)
-        ]
 
 
 def _load(path: Path) -> tuple[Any, Any]:
@@ -169,12 +152,15 @@ def _torch_device(name: str) -> torch.device:
 
 
 def _presentable(image: Pixels) -> Pixels:
-    """``image`` with black added on the right or below where it is too narrow; its pixels keep their places."""
+    """``image`` with black added on the right or below where it is too narrow; its pixels keep their places.
+
+    A read-only image is copied: PyTorch has no read-only tensors and warns.
+    """
     height, width = image.shape[:2]
     least = max(MIN_SIDE, -(-max(height, width) // MAX_ASPECT))
     down, right = max(0, least - height), max(0, least - width)
     if not down and not right:
-        return image
+        return image if image.flags.writeable else image.copy()
     return np.asarray(cv2.copyMakeBorder(image, 0, down, 0, right, cv2.BORDER_CONSTANT, value=(0, 0, 0)), np.uint8)
 
 
