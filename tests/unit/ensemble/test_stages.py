@@ -8,6 +8,7 @@ from crepes import ConformalRegressor
 from scipy import optimize
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.metrics import mean_gamma_deviance
+from threadpoolctl import threadpool_limits
 
 from annotator.ensemble import trees as trees_module
 from annotator.ensemble.calibration import learn_correlation
@@ -82,6 +83,7 @@ def test_contradictory_correlations_are_made_positive_definite() -> None:
     assert np.diag(learned) == pytest.approx(1.0)
 
 
+@threadpool_limits.wrap(limits=1)
 def test_trees_predict_exactly_as_scikit_learn() -> None:
     rng = np.random.default_rng(4)
     features = rng.normal(size=(3000, 6))
