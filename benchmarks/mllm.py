@@ -4,7 +4,7 @@
     python -m benchmarks.mllm --size 7b --batch 1 8 16 32 64    # full size in bfloat16, needs a GPU of 24 GB or more
 
 Weights are random: that is enough for speed. The prompt has ShareGPT4V's 712 tokens (576 of them the picture) and the
-answers have the pieces of the Vicuna tokenizer. What is timed begins with normalised pixels on the device:
+answers as many tokens as the Vicuna tokenizer gives them. What is timed begins with normalised pixels on the device:
 
 - prefill: the prompt alone, the floor of everything;
 - tree 37 / tree 271: the predictor's own scoring with the short and the full tree, for people whose answers keep to the
@@ -31,7 +31,9 @@ from annotator.predictors.llava.prompt import QUESTION, build_prompt_ids, find_t
 from annotator.predictors.llava.scoring import TreeScorer
 from annotator.predictors.llava.tree import answer_tree
 
-IMAGE_TOKEN = 32000
+VOCABULARY = {"tiny": 512, "7b": 32064, "13b": 32064}
+"""Small for ``tiny``, so that the output layer has as small a share of the work as in a full-sized model."""
+
 ANSWER_TOKENS = 10
 PROMPT_TFLOP = {"7b": 9.76, "13b": 18.7}
 """TFLOP of the prompt alone: linear layers and attention of the language model, vision tower, projector."""
@@ -44,24 +46,25 @@ SIZES = {
 
 
 class VicunaPieces:
-    """Real ids for the answers; the texts of the prompt get as many arbitrary ids as they really have (35 and 101)."""
+    """As many tokens for the prompt's two texts (34 and 101) and for each answer as the Vicuna tokenizer has."""
 
     bos_token_id = 1
-    DIGITS = (29900, 29896, 29906, 29941, 29946, 29945, 29953, 29955, 29947, 29929)
-    WORDS: dict[str, tuple[int, ...]] = {"male": (19202,), "female": (29888, 331, 744)}  # noqa: RUF012
+    PIECES = (" [", "male", "f", "em", "ale", ";", " ", *"0123456789", "]")
+    FEMALE = ("f", "em", "ale")
 
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
         """Ids of the text before the picture, or of the text after it with or without an answer."""
         assert not add_special_tokens
         before, after = find_template("vicuna_v1").render(QUESTION).split("<image>")
         if text == before:
-            return list(range(1000, 1034))
-        tail = list(range(2000, 2101))
+            return list(range(100, 134))
+        tail = list(range(200, 301))
         answer = text.removeprefix(after).strip(" []")
         if not answer:
             return tail
         gender, age = answer.split("; ")
-        return [*tail, 518, *self.WORDS[gender], 29936, 29871, *(self.DIGITS[int(digit)] for digit in age), 29962]
+        words = self.FEMALE if gender == "female" else ("male",)
+        return [*tail, *(10 + self.PIECES.index(piece) for piece in (" [", *words, ";", " ", *age, "]"))]
 
 
 class InFormat(TreeScorer):
@@ -83,9 +86,9 @@ def build_model(size: str, device: str, dtype: torch.dtype) -> Any:
     config = transformers.LlavaConfig(
         vision_config=transformers.CLIPVisionConfig(**vision, image_size=336, patch_size=14),
         text_config=transformers.LlamaConfig(
-            **text, vocab_size=32064, max_position_embeddings=4096, pad_token_id=32001
+            **text, vocab_size=VOCABULARY[size], max_position_embeddings=4096, pad_token_id=0
         ),
-        image_token_index=IMAGE_TOKEN,
+        image_token_index=VOCABULARY[size] - 1,
     )
     torch.manual_seed(0)
     usual = torch.get_default_dtype()
@@ -119,7 +122,7 @@ class Way:
 def ways(model: Any, batch: int, device: str) -> list[Way]:
     """All ways at one batch size."""
     pieces = VicunaPieces()
-    prompt = build_prompt_ids(pieces, "vicuna_v1", QUESTION, IMAGE_TOKEN, 576)
+    prompt = build_prompt_ids(pieces, "vicuna_v1", QUESTION, model.config.image_token_index, 576)
     assert len(prompt) == 712
     pixels = torch.randn(batch, 3, 336, 336, device=device, dtype=model.dtype)
     ids = torch.tensor(prompt, device=device).expand(batch, -1)
