@@ -1,0 +1,1 @@
+"""What measures speed: tables beside something public or beside the plain way; nothing is asserted."""
