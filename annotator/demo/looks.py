@@ -14,7 +14,7 @@ from annotator.demo.pen import Color, hsv, mix
 from annotator.domain import Gender
 
 OLDEST = 90
-AMBIGUOUS_SHARE = 0.035
+AMBIGUOUS_SHARE = 0.03
 """Share of people whose gender signs are drawn with coin flips."""
 
 _SKINS: tuple[Color, ...] = (
@@ -144,7 +144,7 @@ def _build(rng: np.random.Generator, years: float, feminine: float) -> Build:
     heads = np.interp(years, [0, 1, 3, 6, 10, 14, 19, 50, 90], [2.5, 2.8, 3.3, 3.9, 4.6, 5.2, 5.8, 5.75, 5.2])
     meters = np.interp(years, [0, 1, 3, 6, 10, 14, 19, 60, 90], [0.6, 0.75, 0.95, 1.17, 1.4, 1.62, 1.75, 1.73, 1.63])
     adult = _ramp(years, 10.0, 18.0)
-    shoulder = 0.56 + 0.16 * grown + (0.13 - 0.18 * feminine) * adult * 0.8
+    shoulder = 0.56 + 0.16 * grown + (0.15 - 0.23 * feminine) * adult * 0.8
     girth = 0.30 * _ramp(years, 20.0, 72.0) + 0.14 * (1.0 - _ramp(years, 0.0, 7.0))
     waist = 0.40 + 0.04 * grown + girth - 0.06 * feminine * adult
     hip = 0.42 + 0.05 * grown + 0.6 * girth + 0.08 * feminine * adult
@@ -176,12 +176,12 @@ def _face(rng: np.random.Generator, years: float, feminine: float) -> Face:
         spots=int(rng.poisson(7.0 * _ramp(years, 52.0, 90.0))),
         nose=_noisy(rng, 0.5 + 0.5 * _ramp(years, 0.0, 80.0), 0.05, 0.3, 1.2),
         ear=_noisy(rng, 0.085 + 0.05 * _ramp(years, 20.0, 90.0), 0.006, 0.06, 0.2),
-        lips=_noisy(rng, (0.6 + 0.4 * feminine) * (1.0 - 0.55 * _ramp(years, 30.0, 90.0)), 0.06, 0.15, 1.2),
+        lips=_noisy(rng, (0.55 + 0.55 * feminine) * (1.0 - 0.5 * _ramp(years, 30.0, 90.0)), 0.06, 0.15, 1.2),
         blush=_noisy(rng, 0.55 * child + 0.15 * feminine, 0.08),
-        lashes=years > 2 and _chance(rng, feminine, 0.85, 0.05),
+        lashes=years > 0.4 and _chance(rng, feminine, 0.96, 0.02),
         beard=float(rng.uniform(0.35, 1.0)) if years > 19 and _chance(rng, feminine, 0.004, 0.42) else 0.0,
         glasses=bool(rng.random() < 0.08 + 0.40 * _ramp(years, 30.0, 75.0)),
-        earrings=years > 5 and _chance(rng, feminine, 0.5, 0.04),
+        earrings=years > 3 and _chance(rng, feminine, 0.6, 0.03),
         smile=float(rng.uniform(0.0, 1.1)),
     )
 
@@ -195,7 +195,7 @@ def _hair(rng: np.random.Generator, years: float, feminine: float) -> Hair:
         bald = _noisy(rng, _ramp(years, 24.0, 80.0), 0.08)
     hairline = _noisy(rng, 0.30 - 0.08 * _ramp(years, 25.0, 85.0), 0.02, 0.05, 0.4)
     style, length = _style(rng, years, feminine)
-    bow = hsv(rng.uniform(0.85, 1.05), 0.7, 0.95) if years < 9 and _chance(rng, feminine, 0.6, 0.01) else None
+    bow = hsv(rng.uniform(0.85, 1.05), 0.7, 0.95) if years < 9 and _chance(rng, feminine, 0.8, 0.01) else None
     hat = hsv(rng.random(), 0.55, 0.75) if rng.random() < 0.05 else None
     return Hair(
         color=mix(base, _GREY, grey),
@@ -210,7 +210,7 @@ def _hair(rng: np.random.Generator, years: float, feminine: float) -> Hair:
 
 
 def _style(rng: np.random.Generator, years: float, feminine: float) -> tuple[str, float]:
-    if not _chance(rng, feminine, 0.88, 0.06):
+    if not _chance(rng, feminine, 0.95, 0.04):
         return str(rng.choice(["short", "side", "curly"], p=[0.5, 0.3, 0.2])), 0.0
     old = _ramp(years, 40.0, 85.0)
     longest = 1.25 - 0.95 * old
@@ -222,7 +222,7 @@ def _style(rng: np.random.Generator, years: float, feminine: float) -> tuple[str
 
 def _hue(rng: np.random.Generator, feminine: float) -> float:
     center = 0.92 if feminine else 0.55
-    return float(rng.normal(center, 0.11)) if rng.random() < 0.6 else float(rng.random())
+    return float(rng.normal(center, 0.08)) if rng.random() < 0.8 else float(rng.random())
 
 
 def _outfit(rng: np.random.Generator, years: float, feminine: float) -> Outfit:
@@ -230,7 +230,7 @@ def _outfit(rng: np.random.Generator, years: float, feminine: float) -> Outfit:
     light = _noisy(rng, 0.92 - 0.42 * _ramp(years, 5.0, 80.0), 0.05)
     top = hsv(_hue(rng, feminine), vivid, light)
     bottom = hsv(float(rng.normal(0.61, 0.06)), 0.75 * vivid, _noisy(rng, 0.8 * light, 0.06))
-    dress = years > 1.6 and _chance(rng, feminine, 0.5, 0.006)
+    dress = years > 1.6 and _chance(rng, feminine, 0.55, 0.006)
     kind = _kind(rng, years, dress)
     hem = _noisy(rng, (0.40 if dress else 0.55) + 0.45 * _ramp(years, 4.0, 60.0), 0.06, 0.3, 0.97)
     return Outfit(

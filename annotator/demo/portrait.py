@@ -85,7 +85,7 @@ def _nose_and_mouth(pen: Pen, look: Look, head: Head) -> None:
     half = 0.32 + 0.08 * face.smile
     points = [(shift - half, y - bend), (shift, y + bend), (shift + half, y - bend)]
     if face.lips > 0.5:
-        full = 0.05 + 0.07 * face.lips
+        full = 0.06 + 0.09 * face.lips
         full_lips = [*points, (shift + 0.1, y + bend - full)]
         pen.fill(smooth([head.at(u, v) for u, v in full_lips]), lip)
     pen.stroke(head.line(*points), 0.018 + 0.028 * face.lips, lip)

@@ -32,7 +32,7 @@ from annotator.predictors.llava.checkpoint import save_llava
 from annotator.predictors.llava.preprocess import normalise
 from annotator.predictors.llava.prompt import QUESTION, answer_ids, answer_text, build_prompt_ids, find_template
 
-RECIPE = Run(seed=0, steps=1600, batch=48, pictures=9000, rate=1.2e-3, decay=0.03)
+RECIPE = Run(seed=0, steps=2000, batch=48, pictures=9000, rate=1.2e-3, decay=0.03)
 TOWER_STEPS = 2.5
 """Steps that the vision tower trains alone, as a share of the recipe's steps."""
 
@@ -151,7 +151,7 @@ def _train_tower(model: Any, data: Arrays, run: Run, rng: np.random.Generator) -
         female = torch.from_numpy(np.asarray(data["female"][rows]).astype(np.float32))
         target = torch.softmax(-0.5 * ((grid - age[:, None]) / 3.0) ** 2, dim=1)
         loss = functional.cross_entropy(output[:, :_AGES], target)
-        trainer.step(step, loss + functional.binary_cross_entropy_with_logits(output[:, _AGES], female))
+        trainer.step(step, loss + 2.0 * functional.binary_cross_entropy_with_logits(output[:, _AGES], female))
     tower.load_state_dict(trainer.averaged["tower"].state_dict())
 
 
