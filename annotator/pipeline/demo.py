@@ -23,6 +23,7 @@ from annotator.pipeline.prelabel import prelabel
 from annotator.pipeline.project import create_project
 from annotator.pipeline.report import gather_report
 from annotator.pipeline.settle import SettleReport, settle
+from annotator.pipeline.status import status
 from annotator.pipeline.votes import record_votes
 from annotator.pipeline.watch import SILENT, Watch
 from annotator.predictors.registry import open_models
@@ -72,11 +73,12 @@ def run_demo(root: Path, *, pictures: int = 300, seed: int = 0, watch: Watch = S
         verdict = prelabel(store, settings, models, watch=watch).triage
         clock.lap("prelabel")
         known = known_people(store, drawn.truth)
-        votes, settled = _review(store, settings, known.truths, watch)
+        settled = _review(store, settings, known.truths)
         clock.lap("simulated review")
         export(store, settings, root / "dataset")
         clock.lap("export")
         scores = score_demo(store, known)
+        votes = status(store, list_failures=0).votes
         places = _show(store, settings, root, known.truths)
         clock.lap("sheet and report")
     return DemoReport(
@@ -131,15 +133,14 @@ def _draw(root: Path, pictures: int, seed: int, watch: Watch) -> _Drawn:
     return _Drawn(root / "pictures", truth, known, controls)
 
 
-def _review(store: Store, settings: Settings, truths: Mapping[str, Truth], watch: Watch) -> tuple[int, SettleReport]:
+def _review(store: Store, settings: Settings, truths: Mapping[str, Truth]) -> SettleReport:
     """Simulated annotators vote until the stop rule is content or all of them have: three first, then the others."""
-    votes = 0
-    settled = settle(store, settings, watch=watch)
-    for round_votes in (min(settings.settle_min_votes, len(ANNOTATORS)), len(ANNOTATORS)):
+    settled = settle(store, settings)
+    for each in (min(settings.settle_min_votes, len(ANNOTATORS)), len(ANNOTATORS)):
         asked = [(person_id, truths[person_id]) for person_id in people_to_ask(store) if person_id in truths]
-        votes += record_votes(store, simulate_votes(asked, seed=settings.seed, votes_per_person=round_votes))
-        settled = settle(store, settings, watch=watch)
-    return votes, settled
+        record_votes(store, simulate_votes(asked, seed=settings.seed, votes_per_person=each))
+        settled = settle(store, settings)
+    return settled
 
 
 def _show(store: Store, settings: Settings, root: Path, truths: Mapping[str, Truth]) -> dict[str, Path]:

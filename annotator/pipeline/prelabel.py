@@ -7,6 +7,7 @@ pre-labels, so a run that was killed anywhere is continued by the next one and e
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -92,7 +93,12 @@ class Prelabelling:
         self.store, self.settings, self.models = store, settings, models
         self.fit: Fit | None = current_fit(store, models)
         self.version = ensemble_version(models, self.fit)
+        self._locks = tuple(threading.Lock() for _ in range(64))
         self._pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="prepare")
+
+    def alone_with(self, sha256: str) -> threading.Lock:
+        """A lock that keeps two threads from working on the same image at once."""
+        return self._locks[int(sha256[:8], 16) % len(self._locks)]
 
     def plan(self, *, retry_failed: bool) -> int:
         """Marks what needs this version as pending; returns how many images are."""

@@ -54,4 +54,3 @@ def upgrade_database(settings: Settings) -> str:
     if before == HEAD:
         return "kept"
     return "upgraded" if before else "created"
-

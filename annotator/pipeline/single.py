@@ -45,8 +45,12 @@ def prelabel_image(work: Prelabelling, data: bytes, *, name: str, uri: str) -> I
     Raises:
         ImageError: the image cannot be used; if it could be registered, the reason is kept as a failure row.
     """
-    found = stored_result(work, hashlib.sha256(data).hexdigest())
-    return found if found else _work_out(work, data, name, uri)
+    digest = hashlib.sha256(data).hexdigest()
+    found = stored_result(work, digest)
+    if found:
+        return found
+    with work.alone_with(digest):
+        return stored_result(work, digest) or _work_out(work, data, name, uri)
 
 
 def stored_result(work: Prelabelling, sha256: str) -> ImageResult | None:
@@ -55,6 +59,8 @@ def stored_result(work: Prelabelling, sha256: str) -> ImageResult | None:
         row = session.scalar(select(ImageRow).where(ImageRow.sha256 == sha256))
         if row is None or row.state != ImageState.DONE or row.version != work.version:
             return None
+        if any(pre_label.priority is None for _, pre_label in _current(session, row)):
+            return None  # fused by somebody who has not come to the verdict yet
         return _result(session, work, row)
 
 

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from sqlalchemy import select
+
+from annotator.domain import Gender, Vote
+from annotator.pipeline.export import export
+from annotator.pipeline.ingest import ingest
+from annotator.pipeline.prelabel import prelabel
+from annotator.pipeline.settle import settle
+from annotator.pipeline.votes import record_votes
+from annotator.settings import Settings
+from annotator.store.session import Store, open_store
+from annotator.store.tables import PersonRow, PreLabelRow
+from tests.helpers.models import model_set
+from tests.helpers.pictures import write_pictures
+
+
+def fill(store: Store, settings: Settings, folder: Path) -> None:
+    """Ten pictures, settled: the flagged ones by votes."""
+    ingest(store, settings, [str(folder)])
+    prelabel(store, settings, model_set())
+    query = select(PersonRow.person_id).join(PreLabelRow, PreLabelRow.person_key == PersonRow.id)
+    with store.read() as session:
+        flagged = list(session.scalars(query.where(PreLabelRow.review.is_(True)).order_by(PersonRow.id)))
+    votes = [
+        Vote("studio", f"{person}-{number}", person, f"ann{number}", 40.0 + number, Gender.FEMALE)
+        for person in flagged[:2]
+        for number in range(3)
+    ]
+    record_votes(store, votes)
+    settle(store, settings)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def filled(corridor: Store, settings: Settings, tmp_path: Path) -> Store:
+    write_pictures(tmp_path / "in", 10)
+    fill(corridor, settings, tmp_path / "in")
+    return corridor
+
+
+def test_the_dataset_says_what_the_database_says(filled: Store, settings: Settings, tmp_path: Path) -> None:
+    manifest = export(filled, settings, tmp_path / "out")
+    rows = table(tmp_path / "out" / "annotations.csv")
+    assert len(rows) == manifest.counts.people == 20
+    known = [row for row in rows if row["age"] != "-1"]
+    assert len(known) == manifest.counts.labels == sum(manifest.counts.by_source.values())
+    assert manifest.counts.by_source["settled"] == 2
+    provenance: list[dict[str, Any]] = pq.read_table(tmp_path / "out" / "provenance.parquet").to_pylist()
+    settled = next(row for row in provenance if row["source"] == "settled")
+    votes = json.loads(settled["votes"])
+    assert [vote["annotator"] for vote in votes] == ["ann0", "ann1", "ann2"]
+    assert all(vote["weight"] > 0 for vote in votes)
+    assert {said["version"] for said in json.loads(settled["predictions"])} == {"mean@1", "other@1"}
+
+
+def test_only_what_people_settled(filled: Store, settings: Settings, tmp_path: Path) -> None:
+    manifest = export(filled, settings, tmp_path / "out", only="settled")
+    assert manifest.counts.by_source == {"settled": 2}
+    assert manifest.counts.people == 20
+
+
+def test_the_same_bytes_again_and_from_another_database(
+    filled: Store, settings: Settings, blank_sqlite: Path, tmp_path: Path
+) -> None:
+    split = {"train": 0.5, "test": 0.5}
+    export(filled, settings, tmp_path / "out", split=split)
+    first = digests(tmp_path / "out")
+    export(filled, settings, tmp_path / "out", split=split)
+    assert digests(tmp_path / "out") == first
+    (tmp_path / "other.db").write_bytes(blank_sqlite.read_bytes())
+    with open_store(f"sqlite:///{tmp_path}/other.db") as other:
+        for limit in (3, None):
+            ingest(other, settings, [str(tmp_path / "in")])
+            prelabel(other, settings, model_set(), limit=limit)
+        fill(other, settings, tmp_path / "in")
+        export(other, settings, tmp_path / "again", split=split)
+    assert digests(tmp_path / "again") == first

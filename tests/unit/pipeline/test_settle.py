@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+
+from annotator.domain import Gender, LabelSource, Vote
+from annotator.errors import InputError
+from annotator.pipeline.explain import explain
+from annotator.pipeline.ingest import ingest
+from annotator.pipeline.prelabel import prelabel
+from annotator.pipeline.settle import read_votes, settle
+from annotator.pipeline.status import status
+from annotator.pipeline.votes import record_votes
+from annotator.settings import Settings
+from annotator.store.session import Store
+from annotator.store.tables import (
+    AnnotatorRow,
+    EventRow,
+    LabelRow,
+    PersonRow,
+    PreLabelRow,
+    ReviewTaskRow,
+    TaskKind,
+    TaskState,
+    VoteRow,
+)
+from tests.helpers.models import model_set
+from tests.helpers.pictures import write_pictures
+from tests.helpers.rows import content
+
+TABLES = (LabelRow, VoteRow, AnnotatorRow, EventRow)
+
+
+@pytest.fixture
+def flagged(corridor: Store, settings: Settings, tmp_path: Path) -> list[str]:
+    """Twelve pre-labelled pictures; the ids of the people to review, without those picked as an audit."""
+    write_pictures(tmp_path / "in", 12)
+    ingest(corridor, settings, [str(tmp_path / "in")])
+    prelabel(corridor, settings, model_set())
+    query = select(PersonRow.person_id).join(PreLabelRow, PreLabelRow.person_key == PersonRow.id)
+    with corridor.read() as session:
+        return list(session.scalars(query.where(PreLabelRow.review.is_(True)).order_by(PersonRow.id)))
+
+
+def ballots(person_id: str, *ages: float, gender: Gender = Gender.MALE, source: str = "studio") -> list[Vote]:
+    return [
+        Vote(source, f"{person_id}-{number}", person_id, f"annotator{number}", age, gender)
+        for number, age in enumerate(ages)
+    ]
+
+
+def labels(store: Store) -> dict[str, LabelRow]:
+    query = select(PersonRow.person_id, LabelRow).join(LabelRow, LabelRow.person_key == PersonRow.id)
+    with store.read() as session:
+        return dict(session.execute(query).all())
+
+
+def test_unflagged_pre_labels_are_accepted_and_flagged_ones_wait(
+    corridor: Store, settings: Settings, flagged: list[str]
+) -> None:
+    report = settle(corridor, settings)
+    assert report.labels == {"accepted": 24 - len(flagged)}
+    assert not set(labels(corridor)) & set(flagged)
+    again = settle(corridor, settings)
+    assert (again.changed, again.labels) == (0, report.labels)
+
+
+def test_votes_that_agree_settle_a_person(corridor: Store, settings: Settings, flagged: list[str]) -> None:
+    first, second = flagged[:2]
+    record_votes(corridor, ballots(first, 40, 41, 42) + ballots(second, 10, 11))
+    report = settle(corridor, settings.model_copy(update={"settle_age_sd": 6.0}), age_method="mean")
+    found = labels(corridor)
+    assert found[first].source == LabelSource.SETTLED
+    assert (found[first].age, found[first].gender, found[first].votes) == (41.0, Gender.MALE, 3)
+    assert second not in found
+    assert report.steps == {"ask": 1, "settled": 1}
+    assert found[first].method == f"{report.age_method}+{report.gender_method}"
+
+
+def test_a_person_nobody_agrees_on_goes_to_an_expert(corridor: Store, settings: Settings, flagged: list[str]) -> None:
+    record_votes(corridor, ballots(flagged[0], *range(5, 95, 9)))
+    assert settle(corridor, settings).steps == {"expert": 1}
+
+
+def test_a_second_run_changes_nothing_at_all(corridor: Store, settings: Settings, flagged: list[str]) -> None:
+    record_votes(corridor, ballots(flagged[0], 40, 40, 40) + ballots(flagged[1], 20, 20, 21))
+    settle(corridor, settings)
+    before = content(corridor, *TABLES)
+    record_votes(corridor, ballots(flagged[0], 40, 40, 40))
+    assert settle(corridor, settings).changed == 0
+    assert content(corridor, *TABLES) == before
+
+
+def test_a_label_goes_when_its_grounds_go(corridor: Store, settings: Settings, flagged: list[str]) -> None:
+    record_votes(corridor, ballots(flagged[0], 40, 40, 40))
+    settle(corridor, settings)
+    with corridor.write() as session:
+        session.execute(update(VoteRow).values(counts=False))
+    report = settle(corridor, settings)
+    assert report.changed == 1
+    assert flagged[0] not in labels(corridor)
+    kinds = [event.kind for event in explain(corridor, flagged[0]).events]
+    assert kinds[-2:] == ["labelled", "unlabelled"]
+    assert content(corridor, AnnotatorRow) == {"annotator": []}
+
+
+def test_a_given_truth_comes_before_votes(corridor: Store, settings: Settings, flagged: list[str]) -> None:
+    with corridor.write() as session:
+        known = PersonRow.person_id == flagged[0]
+        session.execute(update(PersonRow).where(known).values(truth_age=33.0, truth_gender=Gender.FEMALE))
+    record_votes(corridor, ballots(flagged[0], 60, 60, 60))
+    settle(corridor, settings)
+    label = labels(corridor)[flagged[0]]
+    assert (label.source, label.age, label.gender) == (LabelSource.GIVEN, 33.0, Gender.FEMALE)
+    with corridor.read() as session:
+        quality = session.scalars(select(AnnotatorRow)).all()
+    assert [(row.controls, row.age_mae, row.age_bias) for row in quality] == [(1, 27.0, 27.0)] * 3
+
+
+def test_half_a_truth_is_no_label(corridor: Store, settings: Settings, flagged: list[str]) -> None:
+    with corridor.write() as session:
+        session.execute(update(PersonRow).where(PersonRow.person_id == flagged[0]).values(truth_age=33.0))
+    settle(corridor, settings)
+    assert flagged[0] not in labels(corridor)
+
+
+def test_review_tasks_of_settled_people_are_closed(corridor: Store, settings: Settings, flagged: list[str]) -> None:
+    with corridor.write() as session:
+        keys = dict(session.execute(select(PersonRow.person_id, PersonRow.id)).all())
+        for person_id in flagged[:2]:
+            session.add(ReviewTaskRow(person_key=keys[person_id], kind=TaskKind.REVIEW, wanted_votes=3))
+    record_votes(corridor, ballots(flagged[0], 40, 40, 40))
+    settle(corridor, settings)
+    with corridor.read() as session:
+        states = dict(session.execute(select(ReviewTaskRow.person_key, ReviewTaskRow.state)).all())
+    assert states == {keys[flagged[0]]: TaskState.SETTLED, keys[flagged[1]]: TaskState.OPEN}
+
+
+def test_votes_are_keyed_by_annotation(corridor: Store, settings: Settings, flagged: list[str]) -> None:
+    record_votes(corridor, ballots(flagged[0], 40, 41))
+    record_votes(corridor, ballots(flagged[0], 50, 41))
+    record_votes(corridor, ballots(flagged[0], 60, source="elsewhere"))
+    with corridor.read() as session:
+        ages = sorted(session.scalars(select(VoteRow.age)))
+        table = read_votes(session)
+    assert ages == [41, 50, 60]
+    assert sorted(table.age.tolist()) == [41, 60]  # the later one of an annotator's two counts
+
+
+def test_a_vote_on_nobody_is_refused(corridor: Store, settings: Settings, flagged: list[str]) -> None:
+    with pytest.raises(InputError, match="no person 'nobody-00'"):
+        record_votes(corridor, ballots("nobody-00", 4))
+
+
+def test_status_counts_what_is_there(corridor: Store, settings: Settings, flagged: list[str]) -> None:
+    record_votes(corridor, ballots(flagged[0], 40, 40, 40))
+    settle(corridor, settings)
+    report = status(corridor)
+    assert report.images == {"done": 12}
+    assert (report.people, report.votes, report.annotators) == (24, 3, 3)
+    assert (report.review, report.open_review) == (len(flagged), len(flagged) - 1)
+    assert report.labels == {"accepted": 24 - len(flagged), "settled": 1}
+    assert report.predictions == {"mean@1": {"ok": 24}, "other@1": {"ok": 24}}
+    assert sum(report.versions.values()) == 24
+    assert report.reasons
+    assert set(report.reasons.values()) <= set(range(1, len(flagged) + 1))
+
+
+def test_the_story_of_a_person(corridor: Store, settings: Settings, flagged: list[str]) -> None:
+    record_votes(corridor, ballots(flagged[0], 40, 40, 40))
+    settle(corridor, settings)
+    story = explain(corridor, flagged[0])
+    assert [one.predictor for one in story.predictions] == ["mean", "other"]
+    assert len(story.votes) == 3
+    assert list(story.weights) == ["annotator0", "annotator1", "annotator2"]
+    assert story.pre_label is not None
+    assert story.pre_label.review
+    assert story.label is not None
+    assert [event.kind for event in story.events] == ["detected", "prelabelled", "labelled"]
+    assert [event.at for event in story.events] == sorted(event.at for event in story.events)
+
+
+def test_on_both_databases(store: Store, settings: Settings, tmp_path: Path) -> None:
+    write_pictures(tmp_path / "in", 5)
+    ingest(store, settings, [str(tmp_path / "in")])
+    prelabel(store, settings, model_set())
+    with store.read() as session:
+        everybody = list(session.scalars(select(PersonRow.person_id)))
+    record_votes(store, [vote for person in everybody for vote in ballots(person, 30, 30, 31)])
+    assert settle(store, settings).labels == {"settled": 10}
+    assert settle(store, settings).changed == 0
+    assert status(store).labels == {"settled": 10}
