@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from annotator.endpoint import Endpoint
 from annotator.errors import ConfigurationError, ProjectNotFound
+from annotator.model_options import ModelOptions
 
 CONFIG_NAME = "annotator.toml"
 
@@ -37,6 +38,10 @@ class Settings(BaseSettings):
     chat: dict[str, Endpoint] = Field(
         default_factory=dict, description="OpenAI-compatible endpoints, by predictor name"
     )
+    models: dict[str, ModelOptions] = Field(
+        default_factory=dict, description="how a model is run, by its name: tables [models.NAME]"
+    )
+    hub_endpoint: str | None = Field(default=None, description="mirror of the Hugging Face hub, before HF_ENDPOINT")
     yolo_sha256: str | None = Field(default=None, description="sha256 of the YOLO file that may be loaded")
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
     seed: int = Field(default=0, description="seed of every random choice")

@@ -2,13 +2,16 @@
 
 A name is one of the catalogue, one of the settings' ``[chat.NAME]`` endpoints, or ``FAMILY:PATH`` for weights of one's
 own: ``mivolo:/models/mine.pth.tar``, ``llava:/models/mine``, ``huggingface:/models/finder``, ``yolo:/models/mine.pt``.
+``[models.NAME]`` of the settings says how it is run, and may make a new name for the same weights. Detectors joined by
+``+``, such as ``dfine-m+huggingface:/models/faces``, are one that finds what any of them does.
 """
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -16,8 +19,10 @@ from annotator.demo import DEMO_MODELS, DEMO_NOTICE, weights_dir
 from annotator.detection.base import Detector
 from annotator.endpoint import Endpoint
 from annotator.errors import ConfigurationError, UnknownName, WeightsInvalid, WeightsMissing
+from annotator.model_options import ModelOptions
 from annotator.predictors.base import Predictor
-from annotator.predictors.catalogue import PROFILES, Entry, Family, Kind, entry
+from annotator.predictors.catalogue import CATALOGUE, PROFILES, REMOTE, Entry, Family, Kind, entry
+from annotator.predictors.versions import llava_suffix, mivolo_suffix
 from annotator.predictors.weights import version_of, weights_digest
 from annotator.settings import Settings
 
@@ -28,6 +33,14 @@ GIVEN = "given"
 
 DETECTOR_FAMILIES = ("huggingface", "yolo")
 PREDICTOR_FAMILIES = ("mivolo", "llava")
+
+OPTIONS: dict[Family, frozenset[str]] = {
+    "huggingface": frozenset({"batch_size"}),
+    "yolo": frozenset({"batch_size"}),
+    "mivolo": frozenset({"batch_size", "inputs", "dtype", "compiled"}),
+    "llava": frozenset({"batch_size", "dtype", "answer", "template", "crop", "tree", "quantisation", "device_map"}),
+}
+"""Which options of ``[models.NAME]`` each family has, besides ``weights``."""
 
 
 class Lazy(Generic[Model]):
@@ -93,15 +106,26 @@ def open_models(settings: Settings) -> ModelSet:
     """
     if settings.profile not in PROFILES:
         raise UnknownName("profile", settings.profile, list(PROFILES))
-    detector, predictors = PROFILES[settings.profile]
-    names = dict.fromkeys(settings.predictors or predictors)
+    profile = PROFILES[settings.profile]
+    names = dict.fromkeys(settings.predictors or _predictors(settings))
     for name in names:
         check_predictor(name, settings)
     return ModelSet(
         settings.profile,
-        open_detector(settings.detector or detector, settings),
+        open_detector(settings.detector or profile.detector, settings),
         tuple(open_predictor(name, settings) for name in names),
     )
+
+
+def _predictors(settings: Settings) -> tuple[str, ...]:
+    """Those of the profile."""
+    profile = PROFILES[settings.profile]
+    if profile.endpoints and not settings.chat:
+        raise ConfigurationError(
+            f"profile '{settings.profile}' asks a server: name it in annotator.toml, "
+            '[chat.NAME] with base_url = "http://HOST/v1" and model = "..."'
+        )
+    return (*profile.predictors, *settings.chat) if profile.endpoints else profile.predictors
 
 
 def check_predictor(name: str, settings: Settings) -> None:
@@ -110,8 +134,35 @@ def check_predictor(name: str, settings: Settings) -> None:
     Raises:
         UnknownName: it cannot.
     """
-    if name not in settings.chat and name.partition(":")[0] not in PREDICTOR_FAMILIES:
-        entry(name, "predictor")
+    target = model_options(name, settings).weights or name
+    if target in settings.chat or target.partition(":")[0] in PREDICTOR_FAMILIES:
+        return
+    if target in REMOTE:
+        raise ConfigurationError(
+            f"predictor '{target}' is an endpoint: name it in annotator.toml, "
+            f'[chat.{target}] with base_url = "https://HOST/v1" and model = "..."'
+        )
+    entry(target, "predictor")
+
+
+def model_options(name: str, settings: Settings) -> ModelOptions:
+    """How the model of that name is run: the catalogue's options, under the profile's, under ``[models.NAME]``."""
+    own = settings.models.get(name, ModelOptions())
+    target = own.weights or name
+    options = CATALOGUE[target].options if target in CATALOGUE else ModelOptions()
+    profile = PROFILES.get(settings.profile)
+    if profile and name in profile.options:
+        options = options.merged(profile.options[name])
+    return options.merged(own)
+
+
+def _check_options(name: str, family: Family, options: ModelOptions) -> None:
+    unknown = options.model_fields_set - OPTIONS[family] - {"weights"}
+    if unknown:
+        raise ConfigurationError(
+            f"[models.{name}] sets {', '.join(sorted(unknown))}, which {family} models do not have; they have "
+            f"{', '.join(sorted(OPTIONS[family]))}"
+        )
 
 
 def open_detector(name: str | None, settings: Settings) -> Lazy[Detector] | None:
@@ -123,10 +174,17 @@ def open_detector(name: str | None, settings: Settings) -> Lazy[Detector] | None
     if name is None:
         raise ConfigurationError(
             f"profile '{settings.profile}' has no detector of its own; set detector in annotator.toml to "
-            "huggingface:FOLDER, yolo-face-person (AGPL-3.0), or given (only boxes that come with the images)"
+            "dfine-m (people), dfine-m+huggingface:FACES, yolo-face-person (AGPL-3.0), or given (boxes of the images)"
         )
     if name == GIVEN:
         return None
+    parts = name.split("+")
+    if len(parts) > 1:
+        return _combined([_detector(part, settings) for part in parts])
+    return _detector(name, settings)
+
+
+def _detector(name: str, settings: Settings) -> Lazy[Detector]:
     place = locate(name, "detector", settings)
     return _huggingface(place, settings) if place.family == "huggingface" else _yolo(place, settings)
 
@@ -151,6 +209,7 @@ class Place:
     family: Family
     path: Path
     notice: str | None = None
+    options: ModelOptions = field(default_factory=ModelOptions)
 
 
 def locate(name: str, kind: Kind, settings: Settings) -> Place:
@@ -160,6 +219,13 @@ def locate(name: str, kind: Kind, settings: Settings) -> Place:
         UnknownName: neither a name nor a family.
         WeightsMissing: there is nothing at the place; says what to do.
     """
+    options = model_options(name, settings)
+    place = _place(options.weights or name, kind, settings)
+    _check_options(name, place.family, options)
+    return replace(place, name=name if options.weights else place.name, options=options)
+
+
+def _place(name: str, kind: Kind, settings: Settings) -> Place:
     family, colon, path = name.partition(":")
     if colon and family in (DETECTOR_FAMILIES if kind == "detector" else PREDICTOR_FAMILIES):
         own = settings.path(Path(path).expanduser())
@@ -172,8 +238,15 @@ def locate(name: str, kind: Kind, settings: Settings) -> Place:
     folder = settings.path(settings.models_dir) / name
     weights = folder / found.weights if found.weights else folder
     if not weights.exists():
-        raise WeightsMissing(f"the weights of '{name}' are not in {folder}; run `annotator models pull {name}`")
+        raise WeightsMissing(f"the weights of '{name}' are not in {folder}; run {_get_command(found)}")
     return Place(name, found.family, weights)
+
+
+def _get_command(found: Entry) -> str:
+    command = f"`annotator models pull {found.name}`"
+    if found.by_hand:
+        return f"`annotator models pull {found.name} --from FILE` with {found.by_hand}"
+    return f"{command}, without network `annotator models pull {found.name} --from FOLDER`"
 
 
 def _shipped(found: Entry) -> Place:
@@ -189,7 +262,13 @@ def _huggingface(place: Place, settings: Settings) -> Lazy[Detector]:
     def load() -> Detector:
         from annotator.detection.huggingface import HuggingFaceDetector
 
-        return HuggingFaceDetector(place.path, name=place.name, device=settings.device, notice=place.notice)
+        return HuggingFaceDetector(
+            place.path,
+            name=place.name,
+            device=settings.device,
+            batch_size=place.options.batch_size or 8,
+            notice=place.notice,
+        )
 
     digest = weights_digest(place.path)
     version = f"{version_of(place.name, digest)}-{Thresholds().tag}"
@@ -206,6 +285,7 @@ def _yolo(place: Place, settings: Settings) -> Lazy[Detector]:
             name=place.name,
             trusted_sha256=settings.yolo_sha256,
             device=settings.device,
+            batch_size=place.options.batch_size or 8,
             notice=place.notice,
         )
 
@@ -213,25 +293,75 @@ def _yolo(place: Place, settings: Settings) -> Lazy[Detector]:
     return Lazy(place.name, version, load, notice=place.notice, digest=weights_digest(place.path))
 
 
+def _combined(parts: list[Lazy[Detector]]) -> Lazy[Detector]:
+    from annotator.detection.combined import CombinedDetector, combined_version
+
+    name = "+".join(part.name for part in parts)
+    notice = " ".join(dict.fromkeys(part.notice for part in parts if part.notice)) or None
+
+    def load() -> Detector:
+        return CombinedDetector(name, [part.get() for part in parts])
+
+    digest = hashlib.sha256("".join(str(part.digest) for part in parts).encode()).hexdigest()
+    version = combined_version(name, [part.version for part in parts])
+    return Lazy(name, version, load, notice=notice, digest=digest)
+
+
 def _mivolo(place: Place, settings: Settings) -> Lazy[Predictor]:
+    options = place.options
+
     def load() -> Predictor:
         from annotator.predictors.mivolo.predictor import MiVOLOPredictor
 
-        return MiVOLOPredictor(place.path, name=place.name, device=settings.device, notice=place.notice)
+        return MiVOLOPredictor(
+            place.path,
+            name=place.name,
+            device=settings.device,
+            batch_size=options.batch_size,
+            notice=place.notice,
+            inputs=options.inputs,
+            dtype=options.dtype,
+            compiled=options.compiled,
+        )
 
-    half = "+float16" if _on_gpu(settings.device) else ""
+    suffix = mivolo_suffix(options.inputs, _arithmetic(options, settings, "float16"))
     digest = weights_digest(place.path)
-    return Lazy(place.name, version_of(place.name, digest) + half, load, notice=place.notice, digest=digest)
+    return Lazy(place.name, version_of(place.name, digest) + suffix, load, notice=place.notice, digest=digest)
 
 
 def _llava(place: Place, settings: Settings) -> Lazy[Predictor]:
+    options = place.options
+    template = options.template or "vicuna_v1"
+
     def load() -> Predictor:
         from annotator.predictors.llava.predictor import LlavaPredictor
 
-        return LlavaPredictor(place.path, name=place.name, device=settings.device, notice=place.notice)
+        return LlavaPredictor(
+            place.path,
+            name=place.name,
+            device=settings.device,
+            dtype=options.dtype,
+            batch_size=options.batch_size or 16,
+            notice=place.notice,
+            answer=options.answer,
+            template=template,
+            crop=options.crop,
+            full_tree=options.tree == "full",
+            quantisation=options.quantisation,
+            device_map=options.device_map,
+        )
 
+    dtype = _arithmetic(options, settings, "bfloat16")
+    suffix = llava_suffix(options.answer, template, options.crop, options.tree, dtype, options.quantisation)
     digest = weights_digest(place.path)
-    return Lazy(place.name, version_of(place.name, digest), load, notice=place.notice, digest=digest)
+    return Lazy(place.name, version_of(place.name, digest) + suffix, load, notice=place.notice, digest=digest)
+
+
+def _arithmetic(options: ModelOptions, settings: Settings, on_gpu: str) -> str:
+    """The dtype that a predictor will choose."""
+    if options.dtype != "auto":
+        return options.dtype
+    return on_gpu if _on_gpu(settings.device) else "float32"
 
 
 def _chat(name: str, endpoint: Endpoint, settings: Settings) -> Lazy[Predictor]:

@@ -13,6 +13,9 @@ WEIGHT_PATTERNS = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.pth.tar")
 CONFIG_FILE = "config.json"
 SHORT_DIGITS = 12
 
+SOURCE_FILE = "annotator-source.json"
+"""Beside pulled weights: whence they came, and the sha256 of each file."""
+
 
 def weight_files(path: Path) -> list[Path]:
     """The files that define the model at ``path``, sorted by name.

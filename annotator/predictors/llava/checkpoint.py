@@ -19,7 +19,10 @@ from safetensors.torch import save_file
 
 from annotator.errors import WeightsInvalid
 from annotator.predictors.llava.preprocess import CLIP_MEAN, CLIP_STD
+from annotator.predictors.llava.quantisation import check_quantised, quantisation_config
 from annotator.predictors.weights import weight_files
+
+MODEL_TYPES = ("llava",)
 
 _DISK_PREFIXES = (
     ("model.vision_tower.vision_model.", "vision_tower.vision_model."),
@@ -62,7 +65,12 @@ def save_llava(model: Any, tokenizer: Any, folder: Path | str, dtype: torch.dtyp
     ``dtype`` is the precision of the tensors on disk, by default the one they have. Layout: config.json,
     generation_config.json, model.safetensors (or shards with their index), tokenizer files, preprocessor_config.json,
     processor_config.json, chat_template.jinja.
+
+    Raises:
+        WeightsInvalid: the model is quantised: its tensors have other names and, once it has run, other contents.
     """
+    if getattr(model, "is_quantized", False):
+        raise WeightsInvalid("a quantised model cannot be saved in this layout; save the weights it was loaded from")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     tied = bool(model.config.tie_word_embeddings)
@@ -160,21 +168,44 @@ def _shard_names(count: int) -> list[str]:
     return [f"model-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1)]
 
 
-def load_llava(folder: Path | str, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Any:
+def load_llava(
+    folder: Path | str,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+    quantisation: str | None = None,
+    device_map: str | Mapping[str, int | str] | None = None,
+) -> Any:
     """The model of a llava-hf folder in eval mode; every key must fit.
+
+    ``quantisation`` is that of the language model, see :func:`quantisation_config`; a folder that holds quantised
+    weights needs none. ``device_map`` spreads the model over devices, as transformers and accelerate understand it.
 
     Raises:
         WeightsMissing: there is no such folder or no weights in it.
         WeightsInvalid: a key is missing, unexpected or of another shape, or a file is broken.
+        ConfigurationError: quantisation is unknown or bitsandbytes is not installed.
     """
-    from transformers import LlavaForConditionalGeneration
+    folder = Path(folder)
+    weight_files(folder)
+    _check_kind(folder)
+    is_placed = quantisation is not None or device_map is not None or _is_quantised(folder)
+    options: dict[str, Any] = {"device_map": device_map or {"": device}} if is_placed else {}
+    if quantisation is not None:
+        options["quantization_config"] = quantisation_config(quantisation, dtype)
+    model = _load_strictly(folder, dtype=dtype, **options)
+    if getattr(model, "is_quantized", False):
+        check_quantised(model, str(folder))
+    return model.eval() if is_placed else model.to(device).eval()
 
-    weight_files(Path(folder))
-    _check_kind(Path(folder))
+
+def _load_strictly(folder: Path, **options: Any) -> Any:
+    from transformers import AutoModelForImageTextToText
+
     try:
         with _no_progress_bar():
-            model, report = LlavaForConditionalGeneration.from_pretrained(
-                folder, dtype=dtype, output_loading_info=True, local_files_only=True, use_safetensors=True
+            model, report = AutoModelForImageTextToText.from_pretrained(
+                folder, output_loading_info=True, local_files_only=True, use_safetensors=True, **options
             )
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise WeightsInvalid(f"{folder} does not load as a LLaVA model: {str(error).splitlines()[0]}") from error
@@ -182,7 +213,11 @@ def load_llava(folder: Path | str, *, dtype: torch.dtype = torch.float32, device
         if report.get(kind):
             first = sorted(map(str, report[kind]))[0]
             raise WeightsInvalid(f"{folder}: {len(report[kind])} {kind.replace('_', ' ')}, the first is {first}")
-    return model.to(device).eval()
+    return model
+
+
+def _is_quantised(folder: Path) -> bool:
+    return "quantization_config" in json.loads((folder / "config.json").read_text(encoding="utf-8"))
 
 
 def _check_kind(folder: Path) -> None:
@@ -191,7 +226,7 @@ def _check_kind(folder: Path) -> None:
         kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
     except (OSError, ValueError, AttributeError) as error:
         raise WeightsInvalid(f"{folder} has no readable config.json: {error}") from error
-    if kind != "llava":
+    if kind not in MODEL_TYPES:
         raise WeightsInvalid(f"{folder} holds a model of type '{kind}', not 'llava'; see `annotator models convert`")
 
 

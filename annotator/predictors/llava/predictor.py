@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -20,6 +20,7 @@ from annotator.predictors.llava.preprocess import normalise, preprocess
 from annotator.predictors.llava.prompt import QUESTION, answer_text, build_prompt_ids, find_template
 from annotator.predictors.llava.scoring import Score, TreeScorer
 from annotator.predictors.llava.tree import AgeGender, answer_tree, summarise
+from annotator.predictors.versions import llava_suffix
 from annotator.predictors.weights import version_of, weights_digest
 
 Answer = Literal["median", "greedy"]
@@ -59,6 +60,9 @@ class LlavaPredictor:
         crop: ``body``, ``face`` or ``no-face``.
         full_tree: whether an age of several digits counts in the distribution only with its ``]`` (271 tokens are then
             fed instead of 37). The greedy answer is the model's own, to its end, with either tree.
+        quantisation: ``4bit`` or ``8bit``, of the language model only; needs the extra ``quantisation``.
+        device_map: how to spread the model over GPUs (``auto``, ``balanced``, or device by module) instead of
+            ``device``.
 
     Raises:
         WeightsMissing: ``path`` holds no weights.
@@ -79,6 +83,8 @@ class LlavaPredictor:
         template: str = "vicuna_v1",
         crop: str = "body",
         full_tree: bool = False,
+        quantisation: str | None = None,
+        device_map: str | Mapping[str, int | str] | None = None,
     ) -> None:
         if answer not in get_args(Answer):
             raise UnknownName("answer", answer, get_args(Answer))
@@ -88,20 +94,14 @@ class LlavaPredictor:
         self.crop = check_crop(crop)
         self.full_tree = full_tree
         place = _device(device)
-        self.version = version_of(name, weights_digest(Path(path))) + self._suffix()
+        number = _dtype(dtype, place)
+        self.version = version_of(name, weights_digest(Path(path))) + llava_suffix(
+            answer, template, crop, "full" if full_tree else "prefix", str(number).removeprefix("torch."), quantisation
+        )
         self._tokenizer = load_tokenizer(path)
-        self._model = load_llava(path, dtype=_dtype(dtype, place), device=place)
+        self._model = load_llava(path, dtype=number, device=place, quantisation=quantisation, device_map=device_map)
         self.side = int(self._model.config.vision_config.image_size)
         self._scorer = self._make_scorer()
-
-    def _suffix(self) -> str:
-        """The settings that change a prediction and are not the default."""
-        usual = {"answer": "median", "template": "vicuna_v1", "crop": "body"}
-        chosen = {"answer": self.answer, "template": self.template.name, "crop": self.crop}
-        named = [value for key, value in chosen.items() if value != usual[key]]
-        if self.full_tree:
-            named.append("full-tree")
-        return "".join(f"+{value}" for value in named)
 
     def _make_scorer(self) -> TreeScorer:
         config = self._model.config

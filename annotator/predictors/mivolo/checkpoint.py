@@ -95,7 +95,7 @@ def _read_torch(path: Path) -> _Content:
             entries = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsInvalid("not a checkpoint of tensors and numbers, or incomplete; fetch it again") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except (RuntimeError, EOFError, OSError, LookupError, ValueError, TypeError, AttributeError) as error:
         raise WeightsInvalid(f"damaged or incomplete, fetch it again ({error})") from error
     if not isinstance(entries, dict):
         raise WeightsInvalid("holds no dict with a state_dict")

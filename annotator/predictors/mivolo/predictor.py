@@ -18,6 +18,7 @@ from annotator.images.crops import face_crop, letterbox, person_crop
 from annotator.predictors.base import PersonView, Pixels
 from annotator.predictors.mivolo.architecture import ModelMeta
 from annotator.predictors.mivolo.checkpoint import load_model
+from annotator.predictors.versions import mivolo_suffix
 from annotator.predictors.weights import version_of, weights_digest
 
 OLDEST_AGE = 122.0
@@ -85,7 +86,7 @@ class MiVOLOPredictor:
         self.name, self.notice = name, notice
         self.batch_size = batch_size or (8 if self.device.type == "cpu" else 64)
         self.inputs = inputs
-        self.version = version_of(name, weights_digest(Path(path))) + _settings(inputs, self.dtype)
+        self.version = version_of(name, weights_digest(Path(path))) + mivolo_suffix(inputs, _name(self.dtype))
         self.model = model.to(self.device, self.dtype)
         self._fixed_batch = compiled
         self._forward = torch.compile(self.model) if compiled else self.model
@@ -177,14 +178,13 @@ class MiVOLOPredictor:
         return Prediction(self.name, self.version, status, reason=reason, details=details)
 
 
-def _settings(inputs: str, dtype: torch.dtype) -> str:
-    """What distinguishes a version from the default one of the same weights.
+def _name(dtype: torch.dtype) -> str:
+    """As the settings call it.
 
-    >>> _settings("face", torch.float16), _settings("body+face", torch.float32)
-    ('+face+float16', '')
+    >>> _name(torch.float16)
+    'float16'
     """
-    chosen = {"body+face": inputs, "float32": str(dtype).removeprefix("torch.")}
-    return "".join(f"+{value}" for default, value in chosen.items() if value != default)
+    return str(dtype).removeprefix("torch.")
 
 
 def _female_probability(male: float, female: float) -> float:

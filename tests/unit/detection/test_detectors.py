@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from transformers import DFineConfig, DFineForObjectDetection, HGNetV2Config, RTDetrImageProcessor
 
+from annotator.detection.combined import CombinedDetector
 from annotator.detection.given import given_people
-from annotator.detection.huggingface import CombinedDetector, HuggingFaceDetector
+from annotator.detection.huggingface import HuggingFaceDetector
 from annotator.detection.labels import kinds_by_label
 from annotator.detection.suppress import Thresholds, refine
 from annotator.detection.yolo import YoloDetector
