@@ -71,7 +71,7 @@ def _rows(number: str, rows: list[dict[str, Any]]) -> Iterator[PublishedRow]:
             int(number),
             _TABLE_BENCHMARKS.get(number) or row["test"].lower(),
             row["model"],
-            _INPUTS.get(inputs, inputs),
+            None if inputs is None else _INPUTS.get(inputs, inputs),
             mae=row.get("mae"),
             cs5=_share(row.get("cs5")),
             mape=_share(row.get("mape")),
