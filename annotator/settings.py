@@ -69,6 +69,18 @@ class Settings(BaseSettings):
     fetch_seconds: float = Field(default=30, gt=0, description="longest download of one image, all of it")
     allow_hosts: list[str] = Field(default_factory=list, description="private hosts that images may be fetched from")
     local_files_root: Path | None = Field(default=None, description="Label Studio's LOCAL_FILES_DOCUMENT_ROOT")
+    label_studio_files_root: Path | None = Field(
+        default=None, description="the same folder as Label Studio sees it, where that is another path"
+    )
+    backend_url: str = Field(default="http://127.0.0.1:9090", description="the ML backend as Label Studio reaches it")
+
+    review_control_rate: float = Field(default=0.1, ge=0, lt=1, description="share of control people in vote tasks")
+    review_min_controls: int = Field(default=5, ge=1, description="control votes before an annotator can fail them")
+    review_max_mae: float = Field(default=12, gt=0, description="years off the controls from which on one fails them")
+    review_min_gender: float = Field(default=0.7, ge=0, le=1, description="share of control genders one must match")
+    review_replace_failed: bool = Field(
+        default=False, description="open votes of annotators who fail the controls are replaced"
+    )
 
     @classmethod
     def settings_customise_sources(

@@ -5,6 +5,7 @@ image ─┬─ person ─┬─ prediction   one per predictor and version
        │          ├─ vote         one per annotation of a source
        │          ├─ review_task  one per round
        │          └─ label        one
+studio_task (whole-image tasks of Label Studio, by image)
 annotator (how good each voter is)   failure (what went wrong, by stage and subject)   event (append-only history)
 fit (calibrations of the ensemble)   meta (small facts)
 
@@ -264,6 +265,25 @@ class ReviewTaskRow(Base):
     state: Mapped[TaskState] = mapped_column(choice(TaskState, "state"), default=TaskState.OPEN)
     wanted_votes: Mapped[int]
     external: Mapped[str | None] = mapped_column(String(200))
+    created_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
+
+
+class StudioTaskRow(Base):
+    """One whole-image task of Label Studio.
+
+    ``pushed`` is a digest of the predictions it holds from us, ``pulled`` one of the annotation that was last taken over
+    into boxes; NULL where that has not happened.
+    """
+
+    __tablename__ = "studio_task"
+    __table_args__ = (UniqueConstraint("project", "task"), Index("ix_studio_task_image_key", "image_key"))
+
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    project: Mapped[int]
+    task: Mapped[int] = mapped_column(Key)
+    image_key: Mapped[int] = mapped_column(Key, ForeignKey("image.id", ondelete="CASCADE"))
+    pushed: Mapped[str | None] = mapped_column(String(64))
+    pulled: Mapped[str | None] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
 
 
