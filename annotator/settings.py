@@ -74,6 +74,7 @@ class Settings(BaseSettings):
     )
     backend_url: str = Field(default="http://127.0.0.1:9090", description="the ML backend as Label Studio reaches it")
 
+    review_name: str = Field(default="People", min_length=3, description="how our projects in Label Studio are called")
     review_control_rate: float = Field(default=0.1, ge=0, lt=1, description="share of control people in vote tasks")
     review_min_controls: int = Field(default=5, ge=1, description="control votes before an annotator can fail them")
     review_max_mae: float = Field(default=12, gt=0, description="years off the controls from which on one fails them")

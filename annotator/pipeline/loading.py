@@ -13,8 +13,8 @@ from sqlalchemy import select
 
 from annotator.errors import ImageError
 from annotator.images.decode import decode
-from annotator.images.places import read_uri
 from annotator.pipeline.failures import Failure
+from annotator.pipeline.reading import Reader
 from annotator.predictors.base import Pixels
 from annotator.settings import Settings
 from annotator.store.session import Store
@@ -43,10 +43,11 @@ def pending_batches(store: Store, settings: Settings, limit: int | None) -> Iter
     While one batch is worked on the next is read and decoded; both together hold at most ``batch_images`` images.
     """
     size = max(1, settings.batch_images // 2)
+    reader = Reader(settings)
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="decode") as pool:
         ahead: deque[list[tuple[ImageRow, Future[LoadedImage | Failure]]]] = deque()
         for rows in _pending_rows(store, size, limit):
-            ahead.append([(row, pool.submit(_load, row, settings)) for row in rows])
+            ahead.append([(row, pool.submit(_load, row, settings, reader)) for row in rows])
             if len(ahead) == 2:
                 yield _gather(ahead.popleft())
         while ahead:
@@ -81,9 +82,9 @@ def _pending_rows(store: Store, size: int, limit: int | None) -> Iterator[Sequen
         last, left = rows[-1].id, None if left is None else left - len(rows)
 
 
-def _load(row: ImageRow, settings: Settings) -> LoadedImage | Failure:
+def _load(row: ImageRow, settings: Settings, reader: Reader) -> LoadedImage | Failure:
     try:
-        data = read_uri(row.uri, settings.max_image_bytes)
+        data = reader.read(row.uri)
         if hashlib.sha256(data).hexdigest() != row.sha256:
             raise ImageError("changed", f"{row.uri} holds other bytes than when it was registered; ingest it again")
         return load(row, data, settings)
