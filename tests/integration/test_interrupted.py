@@ -39,7 +39,13 @@ def start(folder: Path, *arguments: str, seconds: float = 0.0) -> subprocess.Pop
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT), "FAKE_SECONDS": str(seconds), "OMP_NUM_THREADS": "1"},
+        preexec_fn=_hear_interrupts,
     )
+
+
+def _hear_interrupts() -> None:
+    """Whoever runs the tests in the background of a shell has interrupts switched off, which children inherit."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run(folder: Path, *arguments: str) -> str:
@@ -141,7 +147,7 @@ def test_an_interrupted_run_goes_on(undisturbed: Path, tmp_path: Path) -> None:
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode not in (0, None)
     assert "Traceback" not in err
     for command in ("prelabel", "settle"):
