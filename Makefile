@@ -4,7 +4,7 @@ VENV := .venv
 STUDIO_VENV := .venv-studio
 BIN := $(VENV)/bin
 # one thread per test process: two workers on two cores must not fight over them
-TEST_ENV := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 MPLBACKEND=Agg
+TEST_ENV := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false MPLBACKEND=Agg
 TEST_WORKERS ?= 2
 DEMO_DIR ?= demo-out
 

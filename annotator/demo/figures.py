@@ -13,7 +13,7 @@ import numpy as np
 
 from annotator.demo.anatomy import Pose, draw_person, draw_pose
 from annotator.demo.backgrounds import paint_background
-from annotator.demo.looks import Look, draw_look
+from annotator.demo.looks import CLEAR, Look, Signs, draw_look
 from annotator.domain import Box, Gender
 from annotator.predictors.base import Pixels
 
@@ -49,8 +49,10 @@ class _Place:
     metre: float
 
 
-def draw_image(seed: int, index: int) -> tuple[Pixels, list[DrawnPerson]]:
+def draw_image(seed: int, index: int, signs: Signs = CLEAR) -> tuple[Pixels, list[DrawnPerson]]:
     """Draw picture number ``index``: RGB pixels and its people, front ones last.
+
+    ``signs`` says how plainly they show their gender.
 
     Example:
         >>> pixels, people = draw_image(0, 0)
@@ -64,7 +66,7 @@ def draw_image(seed: int, index: int) -> tuple[Pixels, list[DrawnPerson]]:
     people: list[DrawnPerson] = []
     looks: list[Pixels | None] = []
     for place in _places(rng, width * _FINE, height * _FINE, horizon):
-        drawn = _draw_one(canvas, rng, place, [person.body for person in people])
+        drawn = _draw_one(canvas, rng, place, [person.body for person in people], signs)
         if drawn is not None:
             people.append(drawn)
             looks.append(None if drawn.face is None else _region(canvas, drawn.face).copy())
@@ -95,9 +97,11 @@ def _places(rng: np.random.Generator, width: int, height: int, horizon: float) -
     return sorted(places, key=lambda place: place.metre)
 
 
-def _draw_one(canvas: Pixels, rng: np.random.Generator, place: _Place, before: Sequence[Box]) -> DrawnPerson | None:
+def _draw_one(
+    canvas: Pixels, rng: np.random.Generator, place: _Place, before: Sequence[Box], signs: Signs
+) -> DrawnPerson | None:
     """Draw a person at a place, unless too little of it would be inside or too much of another one would vanish."""
-    look, pose = draw_look(rng), draw_pose(rng)
+    look, pose = draw_look(rng, signs), draw_pose(rng)
     scale = place.metre * look.build.meters / look.build.heads
     ground = _ground(canvas, place, look, scale)
     sketch = _sketch(look, place.x, ground, scale)

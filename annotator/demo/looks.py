@@ -14,8 +14,28 @@ from annotator.demo.pen import Color, hsv, mix
 from annotator.domain import Gender
 
 OLDEST = 90
-AMBIGUOUS_SHARE = 0.03
-"""Share of people whose gender signs are drawn with coin flips."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """How plainly figures show their gender.
+
+    ``ambiguous`` is the share of people whose signs are drawn with coin flips; pairs are the chances of a sign for
+    women and for men; ``hue`` is the share of tops in a colour of the gender, and how widely that colour spreads.
+    """
+
+    ambiguous: float
+    style: tuple[float, float]
+    lashes: tuple[float, float]
+    earrings: tuple[float, float]
+    dress: tuple[float, float]
+    hue: tuple[float, float]
+
+
+SUBTLE = Signs(0.03, (0.95, 0.04), (0.96, 0.02), (0.6, 0.03), (0.55, 0.006), (0.8, 0.08))
+"""What the models learn on: harder than what they are shown later."""
+CLEAR = Signs(0.015, (0.98, 0.02), (0.99, 0.01), (0.75, 0.02), (0.7, 0.004), (0.92, 0.07))
+"""What the demo shows and the evaluation measures."""
 
 _SKINS: tuple[Color, ...] = (
     (255, 224, 196), (246, 205, 172), (233, 184, 145), (214, 160, 118), (188, 132, 92), (156, 104, 70),
@@ -107,23 +127,23 @@ class Look:
     outfit: Outfit
 
 
-def draw_look(rng: np.random.Generator) -> Look:
+def draw_look(rng: np.random.Generator, signs: Signs = CLEAR) -> Look:
     """A person of any age and either gender, with signs that fit up to noise."""
     age = int(rng.integers(0, OLDEST + 1)) if rng.random() < 0.85 else int(rng.integers(0, 18))
     gender = Gender.FEMALE if rng.random() < 0.5 else Gender.MALE
-    ambiguous = rng.random() < AMBIGUOUS_SHARE
+    ambiguous = rng.random() < signs.ambiguous
     feminine = float(rng.random() < 0.5) if ambiguous else float(gender is Gender.FEMALE)
     years = max(0.0, age + rng.normal(0.0, 0.25 + 0.016 * age))
     skin = _SKINS[int(rng.integers(len(_SKINS)))]
-    hair = _hair(rng, years, feminine)
+    hair = _hair(rng, years, feminine, signs)
     return Look(
         age,
         gender,
         skin,
         _build(rng, years, feminine),
-        _face(rng, years, feminine),
+        _face(rng, years, feminine, signs),
         hair,
-        _outfit(rng, years, feminine),
+        _outfit(rng, years, feminine, signs),
     )
 
 
@@ -135,8 +155,8 @@ def _ramp(years: float, start: float, end: float) -> float:
     return float(np.clip((years - start) / (end - start), 0.0, 1.0))
 
 
-def _chance(rng: np.random.Generator, feminine: float, female: float, male: float) -> bool:
-    return bool(rng.random() < (female if feminine else male))
+def _chance(rng: np.random.Generator, feminine: float, chances: tuple[float, float]) -> bool:
+    return bool(rng.random() < chances[0 if feminine else 1])
 
 
 def _build(rng: np.random.Generator, years: float, feminine: float) -> Build:
@@ -162,7 +182,7 @@ def _build(rng: np.random.Generator, years: float, feminine: float) -> Build:
     )
 
 
-def _face(rng: np.random.Generator, years: float, feminine: float) -> Face:
+def _face(rng: np.random.Generator, years: float, feminine: float, signs: Signs) -> Face:
     child = 1.0 - _ramp(years, 0.0, 18.0)
     return Face(
         width=_noisy(rng, 0.395 + 0.065 * child + 0.012 * (1 - feminine), 0.008, 0.3, 0.5),
@@ -178,15 +198,15 @@ def _face(rng: np.random.Generator, years: float, feminine: float) -> Face:
         ear=_noisy(rng, 0.085 + 0.05 * _ramp(years, 20.0, 90.0), 0.006, 0.06, 0.2),
         lips=_noisy(rng, (0.55 + 0.55 * feminine) * (1.0 - 0.5 * _ramp(years, 30.0, 90.0)), 0.06, 0.15, 1.2),
         blush=_noisy(rng, 0.55 * child + 0.15 * feminine, 0.08),
-        lashes=years > 0.4 and _chance(rng, feminine, 0.96, 0.02),
-        beard=float(rng.uniform(0.35, 1.0)) if years > 19 and _chance(rng, feminine, 0.004, 0.42) else 0.0,
+        lashes=years > 0.4 and _chance(rng, feminine, signs.lashes),
+        beard=float(rng.uniform(0.35, 1.0)) if years > 19 and _chance(rng, feminine, (0.004, 0.42)) else 0.0,
         glasses=bool(rng.random() < 0.08 + 0.40 * _ramp(years, 30.0, 75.0)),
-        earrings=years > 3 and _chance(rng, feminine, 0.6, 0.03),
+        earrings=years > 3 and _chance(rng, feminine, signs.earrings),
         smile=float(rng.uniform(0.0, 1.1)),
     )
 
 
-def _hair(rng: np.random.Generator, years: float, feminine: float) -> Hair:
+def _hair(rng: np.random.Generator, years: float, feminine: float, signs: Signs) -> Hair:
     base = _HAIRS[int(rng.integers(len(_HAIRS)))]
     grey = 0.0 if rng.random() < 0.05 else _noisy(rng, _ramp(years, 27.0, 80.0), 0.055)
     thin = _ramp(years, 0.3, 3.0)
@@ -194,8 +214,8 @@ def _hair(rng: np.random.Generator, years: float, feminine: float) -> Hair:
     if years > 24 and not feminine and rng.random() < 0.6:
         bald = _noisy(rng, _ramp(years, 24.0, 80.0), 0.08)
     hairline = _noisy(rng, 0.30 - 0.08 * _ramp(years, 25.0, 85.0), 0.02, 0.05, 0.4)
-    style, length = _style(rng, years, feminine)
-    bow = hsv(rng.uniform(0.85, 1.05), 0.7, 0.95) if years < 9 and _chance(rng, feminine, 0.8, 0.01) else None
+    style, length = _style(rng, years, feminine, signs)
+    bow = hsv(rng.uniform(0.85, 1.05), 0.7, 0.95) if years < 9 and _chance(rng, feminine, (0.8, 0.01)) else None
     hat = hsv(rng.random(), 0.55, 0.75) if rng.random() < 0.05 else None
     return Hair(
         color=mix(base, _GREY, grey),
@@ -209,8 +229,8 @@ def _hair(rng: np.random.Generator, years: float, feminine: float) -> Hair:
     )
 
 
-def _style(rng: np.random.Generator, years: float, feminine: float) -> tuple[str, float]:
-    if not _chance(rng, feminine, 0.95, 0.04):
+def _style(rng: np.random.Generator, years: float, feminine: float, signs: Signs) -> tuple[str, float]:
+    if not _chance(rng, feminine, signs.style):
         return str(rng.choice(["short", "side", "curly"], p=[0.5, 0.3, 0.2])), 0.0
     old = _ramp(years, 40.0, 85.0)
     longest = 1.25 - 0.95 * old
@@ -220,17 +240,18 @@ def _style(rng: np.random.Generator, years: float, feminine: float) -> tuple[str
     return style, length
 
 
-def _hue(rng: np.random.Generator, feminine: float) -> float:
+def _hue(rng: np.random.Generator, feminine: float, signs: Signs) -> float:
     center = 0.92 if feminine else 0.55
-    return float(rng.normal(center, 0.08)) if rng.random() < 0.8 else float(rng.random())
+    share, spread = signs.hue
+    return float(rng.normal(center, spread)) if rng.random() < share else float(rng.random())
 
 
-def _outfit(rng: np.random.Generator, years: float, feminine: float) -> Outfit:
+def _outfit(rng: np.random.Generator, years: float, feminine: float, signs: Signs) -> Outfit:
     vivid = _noisy(rng, 0.74 - 0.56 * _ramp(years, 3.0, 85.0), 0.05)
     light = _noisy(rng, 0.92 - 0.42 * _ramp(years, 5.0, 80.0), 0.05)
-    top = hsv(_hue(rng, feminine), vivid, light)
+    top = hsv(_hue(rng, feminine, signs), vivid, light)
     bottom = hsv(float(rng.normal(0.61, 0.06)), 0.75 * vivid, _noisy(rng, 0.8 * light, 0.06))
-    dress = years > 1.6 and _chance(rng, feminine, 0.55, 0.006)
+    dress = years > 1.6 and _chance(rng, feminine, signs.dress)
     kind = _kind(rng, years, dress)
     hem = _noisy(rng, (0.40 if dress else 0.55) + 0.45 * _ramp(years, 4.0, 60.0), 0.06, 0.3, 0.97)
     return Outfit(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from annotator.demo import figures
 from annotator.demo.figures import DrawnPerson, draw_image, read_back
+from annotator.demo.looks import SUBTLE
 from annotator.domain import Box, Gender
 from annotator.images.crops import face_crop, letterbox, person_crop
 from annotator.predictors.base import PersonView, Pixels
@@ -45,7 +46,7 @@ def detection_samples(seed: int, count: int, side: int) -> Arrays:
     boxes = np.zeros((count, 2 * MAX_PEOPLE, 4), np.float32)
     classes = np.full((count, 2 * MAX_PEOPLE), -1, np.int8)
     for index in range(count):
-        picture, people = draw_image(TRAINING_SEEDS + seed, index)
+        picture, people = draw_image(TRAINING_SEEDS + seed, index, SUBTLE)
         height, width = picture.shape[:2]
         pixels[index] = cv2.resize(read_back(picture), (side, side), interpolation=cv2.INTER_AREA)
         for slot, (kind, box) in enumerate(_kinds(people)):
@@ -72,7 +73,7 @@ def people_samples(seed: int, count: int, sizes: Sizes) -> Arrays:
     """
     rows: list[tuple[Pixels, Pixels, Pixels, int, bool, bool, bool]] = []
     for index in range(count):
-        picture, people = draw_image(TRAINING_SEEDS + seed, index)
+        picture, people = draw_image(TRAINING_SEEDS + seed, index, SUBTLE)
         rng = np.random.default_rng([seed, index, 1])
         picture = read_back(picture)
         shaken = [_shaken(person, rng, picture) for person in people]
