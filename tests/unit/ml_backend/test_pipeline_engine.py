@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from annotator.settings import Settings
 from annotator.store.session import Store, open_store
 from annotator.store.tables import EventRow, FailureRow, ImageRow, PredictionRow, PreLabelRow
 from ml_backend.app import create_app
-from ml_backend.pipeline_engine import PipelineEngine
+from ml_backend.pipeline_engine import PipelineEngine, share_cores
 from tests.helpers.models import HalvesDetector, MeanPredictor, model_set
 from tests.helpers.pictures import write_pictures
 
@@ -91,3 +92,13 @@ def test_webhooks_become_events(store: Store, tmp_path: Path) -> None:
         (event,) = session.query(EventRow)
     assert (event.kind, event.subject) == ("webhook", "labelstudio:3")
     assert event.data == {"action": "ANNOTATION_CREATED", "ids": {"project": [3], "annotation": [9]}}
+
+
+def test_the_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    share_cores(2)
+    assert (os.environ.pop("OMP_NUM_THREADS"), os.environ["OMP_WAIT_POLICY"]) == ("4", "ACTIVE")
+    share_cores(99)
+    assert os.environ.pop("OMP_NUM_THREADS") == "1"
