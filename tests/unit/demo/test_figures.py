@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from annotator.demo.figures import MIN_FACE, SIZES, draw_image, encode_jpeg, read_back, write_pictures
-from annotator.demo.looks import OLDEST, draw_look
+from annotator.demo.looks import CLEAR, OLDEST, SUBTLE, draw_look
 from annotator.domain import Box, Gender
 
 PICTURES = 40
@@ -92,12 +92,13 @@ def test_signs_follow_age_on_average_but_not_exactly():
     assert abs(np.corrcoef(ages, skin)[0, 1]) < 0.1
 
 
-def test_gender_signs_are_strong_but_not_certain():
+@pytest.mark.parametrize(("signs", "low", "high"), [(SUBTLE, 0.9, 0.975), (CLEAR, 0.96, 0.995)])
+def test_gender_signs_are_strong_but_not_certain(signs, low, high):
     rng = np.random.default_rng(4)
-    adults = [look for look in (draw_look(rng) for _ in range(2500)) if look.age >= 20]
+    adults = [look for look in (draw_look(rng, signs) for _ in range(2500)) if look.age >= 20]
     female = np.array([look.gender is Gender.FEMALE for look in adults])
     lashes = np.array([look.face.lashes for look in adults])
-    assert 0.8 < (female == lashes).mean() < 0.97
+    assert low < (female == lashes).mean() < high
 
 
 def test_a_picture_survives_jpeg():
