@@ -79,6 +79,9 @@ class Settings(BaseSettings):
     review_min_controls: int = Field(default=5, ge=1, description="control votes before an annotator can fail them")
     review_max_mae: float = Field(default=12, gt=0, description="years off the controls from which on one fails them")
     review_min_gender: float = Field(default=0.7, ge=0, le=1, description="share of control genders one must match")
+    review_count_whole: bool = Field(
+        default=False, description="ages and genders of whole-image annotations count as votes, although not blind"
+    )
     review_replace_failed: bool = Field(
         default=False, description="open votes of annotators who fail the controls are replaced"
     )

@@ -15,8 +15,9 @@ from fastapi.responses import JSONResponse
 from annotator.images.fetch import Fetcher, FetchRules
 from annotator.labelstudio.client import Credentials
 from annotator.labelstudio.server import require_free
+from annotator.pipeline.review.studio import SECRET_HEADER
 from annotator.settings import Settings
-from ml_backend.auth import SECRET_HEADER, Guard
+from ml_backend.auth import Guard
 from ml_backend.engine import Prelabeller
 from ml_backend.protocol import PredictRequest, Refused, SetupRequest, WebhookEvent, parse
 from ml_backend.service import Service

@@ -8,9 +8,8 @@ import hmac
 from dataclasses import dataclass
 
 from annotator.errors import ConfigurationError
+from annotator.pipeline.review.studio import webhook_secret
 from annotator.settings import Settings
-
-SECRET_HEADER = "X-Annotator-Secret"  # noqa: S105  (the header's name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +29,10 @@ class Guard:
         user, password = settings.backend_user, settings.backend_password
         if bool(user) != bool(password and password.get_secret_value()):
             raise ConfigurationError("set both backend_user and backend_password, or neither")
-        secret = settings.backend_webhook_secret
+        secret = webhook_secret(settings)
         return cls(
             basic=(user.encode(), password.get_secret_value().encode()) if user and password else None,
-            secret=secret.get_secret_value().encode() if secret else None,
+            secret=secret.encode() if secret else None,
         )
 
     def admits(self, authorization: str | None) -> bool:

@@ -19,6 +19,7 @@ from annotator.cli.init import init
 from annotator.cli.models import models
 from annotator.cli.prelabel import prelabel
 from annotator.cli.report import report
+from annotator.cli.review import review
 from annotator.cli.score import score
 from annotator.cli.serve import serve
 from annotator.cli.settle import settle
@@ -80,6 +81,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 for name, command in COMMANDS.items():
     app.command(name)(command)
 app.add_typer(models, name="models")
+app.add_typer(review, name="review")
 
 
 def main() -> None:

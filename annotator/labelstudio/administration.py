@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from annotator.errors import ServiceError
 from annotator.labelstudio.client import LabelStudio
 
 BATCH = 500
@@ -35,9 +36,15 @@ def export_tasks(client: LabelStudio, number: int, *, everything: bool) -> list[
     return list(client.call("GET", f"/api/projects/{number}/export", params=params))
 
 
-def set_overlap(client: LabelStudio, task: int, votes: int) -> None:
-    """How many people a task is given to."""
-    client.call("PATCH", f"/api/tasks/{task}/", json={"overlap": votes})
+def set_overlap(client: LabelStudio, task: int, votes: int) -> bool:
+    """How many people a task is given to; ``False`` where somebody has deleted the task."""
+    try:
+        client.call("PATCH", f"/api/tasks/{task}/", json={"overlap": votes})
+    except ServiceError as error:
+        if "answered 404" not in str(error):
+            raise
+        return False
+    return True
 
 
 def set_data(client: LabelStudio, task: int, data: Mapping[str, Any]) -> None:

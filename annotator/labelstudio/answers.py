@@ -30,6 +30,7 @@ class Answer:
     annotation: int
     author: int | None
     editor: int | None
+    created: str
     updated: str
     age: float | None
     gender: Gender | None
@@ -41,6 +42,12 @@ class Answer:
     def was_touched(self) -> bool:
         """Whether somebody else than its author wrote it last: an edit by others, or an answer in another's name."""
         return self.editor is not None and self.editor != self.author
+
+    @property
+    def fingerprint(self) -> str:
+        """What was answered, and who wrote it: a permission is for this and nothing else."""
+        said = (self.author, self.editor, self.age, self.gender and self.gender.value, *self.problems, self.is_skipped)
+        return f"{self.annotation} " + " ".join(map(str, said))
 
     @property
     def order(self) -> tuple[float, int]:
@@ -71,6 +78,7 @@ def read_answer(annotation: Mapping[str, Any]) -> Answer:
         annotation=int(annotation["id"]),
         author=user_id(annotation.get("completed_by")),
         editor=user_id(annotation.get("updated_by")),
+        created=str(annotation.get("created_at") or ""),
         updated=str(annotation.get("updated_at") or ""),
         age=possible_age(values.get("age", {}).get("number")),
         gender=possible_gender(values.get("gender", {}).get("choices")),

@@ -36,7 +36,7 @@ REVIEW_CHOICES: Mapping[ReviewReason, str] = {
 REASON_WORDS: Mapping[ReviewReason, str] = {
     ReviewReason.AGE_DISAGREEMENT: "the models' ages differ",
     ReviewReason.GENDER_DISAGREEMENT: "the models disagree on the gender",
-    ReviewReason.LOW_CONFIDENCE: "a model is not confident",
+    ReviewReason.LOW_CONFIDENCE: "the models are not sure",
     ReviewReason.WIDE_INTERVAL: "the age is uncertain",
     ReviewReason.REFUSED: "a model gave no answer",
     ReviewReason.NO_FACE: "no face was found",

@@ -126,6 +126,11 @@ def read_controls(session: Session) -> ControlTable | None:
     )
 
 
+def standing(store: Store, settings: Settings) -> tuple[Consensus | None, Sequence[Verdict]]:
+    """What the votes say now, by the methods of the last settlement, and what the stop rule says of each person."""
+    return _votes(store, settings, *_methods(store, None, None))
+
+
 def _votes(
     store: Store, settings: Settings, age_method: str, gender_method: str
 ) -> tuple[Consensus | None, Sequence[Verdict]]:

@@ -271,8 +271,8 @@ class ReviewTaskRow(Base):
 class StudioTaskRow(Base):
     """One whole-image task of Label Studio.
 
-    ``pushed`` is a digest of the predictions it holds from us, ``pulled`` one of the annotation that was last taken over
-    into boxes; NULL where that has not happened.
+    ``pushed`` is a digest of the predictions it holds from us, ``pulled`` one of the annotation that was last taken
+    over; NULL where that has not happened.
     """
 
     __tablename__ = "studio_task"

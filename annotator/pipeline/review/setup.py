@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from xml.etree.ElementTree import ParseError, canonicalize
 
 from annotator.errors import ServiceError
 from annotator.labelstudio import administration as studio
@@ -12,6 +13,7 @@ from annotator.labelstudio.client import LabelStudio
 from annotator.labelstudio.controls import PERSON_VOTE, WHOLE_IMAGE, config_text
 from annotator.pipeline.review import pictures
 from annotator.pipeline.review.studio import (
+    SECRET_HEADER,
     VOTE,
     WHOLE,
     Projects,
@@ -27,7 +29,6 @@ from annotator.predictors.registry import ModelSet
 from annotator.settings import Settings
 from annotator.store.session import Store
 
-SECRET_HEADER = "X-Annotator-Secret"  # noqa: S105  (the header's name)
 FAILED_WORDS = "could not be pre-labelled"
 
 WHOLE_INSTRUCTION = (
@@ -128,11 +129,21 @@ def _project(
     number = int(found["id"])
     keep_project(store, role, number)
     present = studio.project(client, number)
-    different = {name: value for name, value in fields.items() if present.get(name) != value}
+    different = {name: value for name, value in fields.items() if not _is(name, present.get(name), value)}
     if different:
         client.update_project(number, **different)
         changes.append(f"{role} project {number}: {', '.join(sorted(different))} updated")
     return number
+
+
+def _is(name: str, present: object, wanted: object) -> bool:
+    """Whether a field is as it should be; Label Studio writes a configuration in its own way, without comments."""
+    if name != "label_config":
+        return present == wanted
+    try:
+        return canonicalize(str(present), strip_text=True) == canonicalize(str(wanted), strip_text=True)
+    except ParseError:
+        return False
 
 
 def _storages(client: LabelStudio, projects: Projects, place: pictures.Place, changes: list[str]) -> None:

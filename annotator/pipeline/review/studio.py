@@ -23,6 +23,7 @@ from annotator.store.upsert import upsert
 WHOLE, VOTE = "whole-image", "vote"
 """The two projects: boxes on whole pictures, and one person at a time."""
 
+SECRET_HEADER = "X-Annotator-Secret"  # noqa: S105  (the header's name)
 SECRET_FILE = "webhook-secret"  # noqa: S105  (the file's name)
 LOCK_FILE = "review.lock"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,15 +12,16 @@ from sqlalchemy.orm import Session
 
 from annotator.errors import ImageError, ServiceError
 from annotator.labelstudio import administration as studio
-from annotator.labelstudio.answers import MARKER, marker_of
+from annotator.labelstudio.answers import MARKER
 from annotator.labelstudio.client import LabelStudio
-from annotator.labelstudio.controls import WHOLE_IMAGE, Controls, config_text, read_controls
+from annotator.labelstudio.controls import WHOLE_IMAGE, config_text, read_controls
 from annotator.labelstudio.opinions import digest, opinions
 from annotator.labelstudio.payload import ShownImage, ShownPerson
 from annotator.pipeline import failures
 from annotator.pipeline.prelabel import stored_predictions
 from annotator.pipeline.reading import Reader
 from annotator.pipeline.review import pictures
+from annotator.pipeline.review.matching import match_tasks
 from annotator.pipeline.review.setup import FAILED_WORDS
 from annotator.pipeline.watch import Watch
 from annotator.predictors.registry import ModelSet
@@ -70,7 +70,7 @@ def push_whole(push: Push) -> WholeReport:
         ServiceError: Label Studio does not do as asked; what was pushed is kept and the next push goes on.
     """
     tasks = studio.export_tasks(push.client, push.project, everything=True)
-    images = _match(push, tasks)
+    images = match_tasks(push.store, push.settings, push.project, tasks)
     created = _create(push, images)
     tasks += created
     images |= {task["id"]: task["image_key"] for task in created}
@@ -79,44 +79,6 @@ def push_whole(push: Push) -> WholeReport:
         _set_version(push)
     failed = _mark_failed(push, tasks, images)
     return WholeReport(len(created), filled, unchanged, sum(task["id"] not in images for task in tasks), failed)
-
-
-def _match(push: Push, tasks: Sequence[Task]) -> dict[int, int]:
-    """Which image each task shows: as known, by our marker, by its address, and by its bytes where the backend has
-    predicted it under another address.
-    """
-    with push.store.read() as session:
-        rows = session.execute(select(ImageRow.id, ImageRow.sha256, ImageRow.uri)).all()
-        known = dict(
-            session.execute(
-                select(StudioTaskRow.task, StudioTaskRow.image_key).where(StudioTaskRow.project == push.project)
-            ).all()
-        )
-    by_sha = {sha: key for key, sha, _ in rows}
-    by_uri = {uri: key for key, _, uri in rows}
-    found = {}
-    for task in tasks:
-        uri = urljoin(push.settings.label_studio_url or "", str(task["data"].get("image") or ""))
-        key = known.get(task["id"]) or by_sha.get(marker_of(task) or "") or by_uri.get(uri)
-        if key is None and task["predictions"]:
-            key = by_sha.get(_sha_of(push.reader, uri) or "")
-        if key is not None:
-            found[int(task["id"])] = key
-    fresh = [_row(push, task, key) for task, key in found.items() if known.get(task) != key]
-    with push.store.write() as session:
-        upsert(session, StudioTaskRow, fresh, keys=("project", "task"))
-    return found
-
-
-def _sha_of(reader: Reader, uri: str) -> str | None:
-    try:
-        return hashlib.sha256(reader.read(uri)).hexdigest()
-    except ImageError:
-        return None  # an unreadable picture is counted as unknown
-
-
-def _row(push: Push, task: int, image_key: int) -> dict[str, Any]:
-    return {"project": push.project, "task": task, "image_key": image_key}
 
 
 def _create(push: Push, images: Mapping[int, int]) -> list[Task]:
@@ -135,8 +97,8 @@ def _create(push: Push, images: Mapping[int, int]) -> list[Task]:
         if tasks:
             numbers = push.client.import_tasks(push.project, tasks)
             with push.store.write() as session:
-                rows_ = [_row(push, number, key) for number, key in zip(numbers, keys, strict=True)]
-                upsert(session, StudioTaskRow, rows_, keys=("project", "task"))
+                made = [{**_key(push, number), "image_key": key} for number, key in zip(numbers, keys, strict=True)]
+                upsert(session, StudioTaskRow, made, keys=("project", "task"))
             for number, key, task in zip(numbers, keys, tasks, strict=True):
                 created.append({**task, "id": number, "image_key": key, "predictions": []})
         push.watch.step(len(part))
@@ -167,7 +129,7 @@ def _fill(push: Push, tasks: Sequence[Task], images: Mapping[int, int]) -> tuple
             image = shown.get(images[task["id"]])
             if image is None:
                 continue
-            wanted = _wanted(image, controls, push.version)
+            wanted = opinions(image, controls, push.version)
             if known.get(task["id"]) == digest(wanted) and len(task["predictions"]) == len(wanted):
                 unchanged += 1
             else:
@@ -176,10 +138,6 @@ def _fill(push: Push, tasks: Sequence[Task], images: Mapping[int, int]) -> tuple
         filled += len(stale)
         push.watch.step(len(part))
     return filled, unchanged
-
-
-def _wanted(image: ShownImage, controls: Controls, version: str) -> list[dict[str, Any]]:
-    return opinions(image, controls, version)
 
 
 def _replace(push: Push, stale: Sequence[tuple[Task, list[dict[str, Any]]]]) -> None:

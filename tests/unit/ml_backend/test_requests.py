@@ -12,8 +12,9 @@ from fastapi.testclient import TestClient
 import ml_backend.app
 from annotator.errors import ConfigurationError
 from annotator.labelstudio.controls import WHOLE_IMAGE, config_text
+from annotator.pipeline.review.studio import SECRET_HEADER
 from annotator.settings import Settings
-from ml_backend.auth import SECRET_HEADER, Guard
+from ml_backend.auth import Guard
 
 
 @pytest.mark.parametrize(

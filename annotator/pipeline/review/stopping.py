@@ -1,0 +1,182 @@
+"""After the votes came in: who is settled, who is asked more people about, who is left to an expert."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select, update
+
+from annotator.domain import LabelSource
+from annotator.labelstudio import administration as studio
+from annotator.labelstudio.answers import marker_of
+from annotator.labelstudio.client import LabelStudio
+from annotator.pipeline.review.ballots import allowed_fingerprints, reports_by_person
+from annotator.pipeline.review.rules import REPLACED, Judged, Next, Standing, next_state
+from annotator.pipeline.review.studio import task_of
+from annotator.pipeline.settle import settle, standing
+from annotator.settings import Settings
+from annotator.store.session import Store
+from annotator.store.tables import AnnotatorRow, EventRow, LabelRow, PersonRow, ReviewTaskRow, TaskKind, VoteRow
+from annotator.voting.stopping import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class StopReport:
+    """Review tasks by what they are now, how many were given to more people, who failed the controls, and how many
+    of their votes were replaced.
+    """
+
+    tasks: Mapping[str, int]
+    raised: int
+    failing: tuple[str, ...]
+    replaced: int
+    labels: Mapping[str, int]
+
+
+def stop(
+    store: Store,
+    settings: Settings,
+    client: LabelStudio,
+    project: int,
+    tasks: Sequence[Mapping[str, Any]],
+    judged: Sequence[Judged],
+) -> StopReport:
+    """Settle, then bring every review task to where the stop rule wants it.
+
+    Args:
+        store: the database, with the votes that were just pulled.
+        settings: hold the stop rule and what becomes of votes of those who fail the controls.
+        client: Label Studio.
+        project: the vote project.
+        tasks: its annotated tasks, as exported.
+        judged: all ballots as they were judged.
+    """
+    settled = settle(store, settings)
+    failing = failing_annotators(store, settings)
+    replaced = _replace(store, failing, judged) if settings.review_replace_failed else 0
+    if replaced:
+        settled = settle(store, settings)
+    counts, raised = _move(store, settings, client, project, _answers(tasks), reports_by_person(judged))
+    return StopReport(dict(sorted(counts.items())), raised, failing, replaced, settled.labels)
+
+
+def failing_annotators(store: Store, settings: Settings) -> tuple[str, ...]:
+    """Annotators whose answers on control people are too far off, by the last settlement."""
+    with store.read() as session:
+        rows = session.scalars(
+            select(AnnotatorRow)
+            .where(AnnotatorRow.controls >= settings.review_min_controls)
+            .order_by(AnnotatorRow.annotator_id)
+        ).all()
+    return tuple(row.annotator_id for row in rows if _fails(row, settings))
+
+
+def _fails(row: AnnotatorRow, settings: Settings) -> bool:
+    too_far = row.age_mae is not None and row.age_mae > settings.review_max_mae
+    return too_far or (row.gender_accuracy is not None and row.gender_accuracy < settings.review_min_gender)
+
+
+def _replace(store: Store, failing: Sequence[str], judged: Sequence[Judged]) -> int:
+    """Open votes of these annotators do not count any more, so that others are asked; votes on controls stay."""
+    done = select(LabelRow.person_key).where(LabelRow.source.in_((LabelSource.SETTLED, LabelSource.GIVEN)))
+    with store.write() as session:
+        allowed = allowed_fingerprints(session)
+        kept = {(one.ballot.source, one.ballot.name) for one in judged if one.ballot.answer.fingerprint in allowed}
+        known = select(PersonRow.id).where(PersonRow.truth_age.is_not(None) | PersonRow.truth_gender.is_not(None))
+        query = select(VoteRow).where(
+            VoteRow.annotator_id.in_(failing),
+            VoteRow.counts,
+            VoteRow.person_key.not_in(done),
+            VoteRow.person_key.not_in(known),
+        )
+        rows = [row for row in session.scalars(query) if (row.source, row.annotation_id) not in kept]
+        for row in rows:
+            row.counts, row.remark = False, REPLACED
+        for name, count in Counter(row.annotator_id for row in rows).items():
+            session.add(EventRow(kind="votes_replaced", subject=name, data={"votes": count}))
+    return len(rows)
+
+
+def _answers(tasks: Sequence[Mapping[str, Any]]) -> dict[int, int]:
+    """Annotations of each task that are no skips, as Label Studio counts them against a task's overlap."""
+    ours = [task for task in tasks if marker_of(task)]
+    return {int(task["id"]): sum(not one["was_cancelled"] for one in task["annotations"]) for task in ours}
+
+
+def _move(
+    store: Store,
+    settings: Settings,
+    client: LabelStudio,
+    project: int,
+    answers: Mapping[int, int],
+    problems: Mapping[int, int],
+) -> tuple[Counter[str], int]:
+    """Every review task to its next state; Label Studio first, so that an interruption is made good next time."""
+    counts: Counter[str] = Counter()
+    raised = 0
+    for row, task in _standings(store, settings, project, answers, problems):
+        after = next_state(task, min_votes=settings.settle_min_votes, max_votes=settings.settle_max_votes)
+        number = task_of(row.external, project)
+        name = row.external
+        if number is not None and after.wanted != row.wanted_votes:
+            name = _give_to(client, project, number, after, row.external)
+            raised += after.wanted > row.wanted_votes
+        _keep(store, row, after, name)
+        kind = after.kind if after.kind is TaskKind.EXPERT else after.state
+        counts[kind.value] += 1
+    return counts, raised
+
+
+def _standings(
+    store: Store, settings: Settings, project: int, answers: Mapping[int, int], problems: Mapping[int, int]
+) -> list[tuple[ReviewTaskRow, Standing]]:
+    consensus, steps = standing(store, settings)
+    names = list(consensus.person_ids) if consensus else []
+    verdicts = {str(name): Verdict(step) for name, step in zip(names, steps, strict=True)}
+    with store.read() as session:
+        rows = session.execute(
+            select(ReviewTaskRow, PersonRow)
+            .join(PersonRow, PersonRow.id == ReviewTaskRow.person_key)
+            .order_by(ReviewTaskRow.id)
+        ).all()
+        counted: dict[int, int] = defaultdict(int)
+        for key in session.scalars(select(VoteRow.person_key).where(VoteRow.counts)):
+            counted[key] += 1
+    return [
+        (
+            row,
+            Standing(
+                kind=row.kind,
+                wanted=row.wanted_votes,
+                answers=answers.get(task_of(row.external, project) or 0, 0),
+                counted=counted[person.id],
+                problems=problems.get(person.id, 0),
+                verdict=verdicts.get(person.person_id, Verdict.ASK),
+                is_current=person.active and person.revision == row.round,
+                is_given=person.truth_age is not None and person.truth_gender is not None,
+            ),
+        )
+        for row, person in rows
+    ]
+
+
+def _give_to(client: LabelStudio, project: int, number: int, after: Next, name: str | None) -> str | None:
+    """Have Label Studio give a task to so many people; its name, ``None`` where the task is gone.
+
+    A task that nobody answered and nobody should answer any more is deleted.
+    """
+    if after.wanted == 0:
+        studio.delete_tasks(client, project, [number])
+        return None
+    return name if studio.set_overlap(client, number, after.wanted) else None
+
+
+def _keep(store: Store, row: ReviewTaskRow, after: Next, name: str | None) -> None:
+    if (row.kind, row.state, row.wanted_votes, row.external) == (after.kind, after.state, after.wanted, name):
+        return
+    values = {"kind": after.kind, "state": after.state, "wanted_votes": after.wanted, "external": name}
+    with store.write() as session:
+        session.execute(update(ReviewTaskRow).where(ReviewTaskRow.id == row.id).values(values))
