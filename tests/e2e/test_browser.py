@@ -97,8 +97,6 @@ def _value(prediction: dict[str, Any], name: str, region: str) -> dict[str, Any]
 
 
 def _flagged(prediction: dict[str, Any]) -> str:
-    """The first person whom people are asked to check."""
-    for item in _items(prediction, "evidence"):
-        if "Please check: " in item["value"]["text"][0]:
-            return str(item["id"])
-    raise AssertionError("nobody on this picture is flagged; choose another one")
+    """The person whom people are asked to check for the most reasons."""
+    asked = [item for item in _items(prediction, "evidence") if "Please check: " in item["value"]["text"][0]]
+    return str(max(asked, key=lambda item: item["value"]["text"][0].count(";"))["id"])
