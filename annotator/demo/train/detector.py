@@ -14,7 +14,7 @@ from annotator.demo.train.loop import Run, Trainer, seed_everything
 from annotator.demo.train.samples import Arrays, Sizes, cached, detection_samples
 
 LABELS = {0: "person", 1: "face"}
-RECIPE = Run(seed=0, steps=2000, batch=16, pictures=6000, rate=1.2e-3, decay=1e-4, clip=1.0)
+RECIPE = Run(seed=0, steps=1500, batch=16, pictures=6000, rate=1.2e-3, decay=1e-4, clip=1.0)
 
 
 def detector_config() -> DFineConfig:
