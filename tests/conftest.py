@@ -18,6 +18,8 @@ from annotator.store.schema import upgrade
 from annotator.store.session import Store, make_engine, open_store
 from annotator.store.tables import Base
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does; torch reads it when it is loaded
+
 DEFAULT_SERVER = "postgresql+psycopg://root@127.0.0.1:5432/postgres"
 
 
