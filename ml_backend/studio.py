@@ -52,17 +52,26 @@ class Studio:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.account = Account.kept_in(plan.folder / "account.json")
-        self.server = LabelStudioServer(plan.venv, plan.folder / "label-studio", self.account, port=plan.port)
+        self.files = plan.folder / "files"
+        self.server = LabelStudioServer(
+            plan.venv, plan.folder / "label-studio", self.account, port=plan.port, files=self.files
+        )
         self._stack = ExitStack()
 
     def start(self) -> None:
         """Start Label Studio; it needs a minute, in which the caller may do other things."""
+        self.files.mkdir(parents=True, exist_ok=True)
         self._stack.enter_context(self.server)
 
     def settings(self, **flags: object) -> Settings:
         """The project's settings, with this Label Studio as the one to fetch uploads from."""
         key = SecretStr(self.account.token)
-        return load_settings(self.plan.folder, label_studio_url=self.server.url, label_studio_api_key=key, **flags)
+        ours = {
+            "label_studio_url": self.server.url,
+            "label_studio_api_key": key,
+            "local_files_root": self.files.resolve(),
+        }
+        return load_settings(self.plan.folder, **ours, **flags)
 
     def serve(self, engine: Prelabeller, settings: Settings) -> str:
         """Start the backend; its address."""
