@@ -7,13 +7,14 @@ from itertools import combinations
 
 import numpy as np
 
+from annotator.evaluation.bootstrap import bootstrap_mean
+from annotator.evaluation.groups import age_groups, group_name
 from annotator.evaluation.report import charts
 from annotator.evaluation.report.data import AnnotatorRow, Floats, PeopleColumns
 
 LARGE_ERROR_YEARS = 5.0
 MIN_KNOWN = 20
 """Fewer people with a known truth than this give no curve: it would be noise."""
-_GROUP_YEARS = 5
 _CURVE_POINTS = 200
 
 
@@ -62,18 +63,13 @@ def mae_by_age(people: PeopleColumns, seed: int = 0) -> str | None:
     known = np.isfinite(error) & people.trusted
     if known.sum() < MIN_KNOWN:
         return None
-    group = (people.truth_age[known] // _GROUP_YEARS).astype(np.int64)
-    labels, values, low, high, counts = [], [], [], [], []
-    for number in np.unique(group):
-        errors = error[known][group == number]
-        start = int(number) * _GROUP_YEARS
-        labels.append(f"{start}-{start + _GROUP_YEARS - 1}")
-        values.append(float(errors.mean()))
-        bounds = _bootstrap(errors, seed)
-        low.append(bounds[0])
-        high.append(bounds[1])
-        counts.append(len(errors))
-    paint = charts.bars_with_intervals(labels, np.array(values), np.array(low), np.array(high), counts, "MAE, years")
+    errors, group = error[known], age_groups(people.truth_age[known])
+    numbers = np.unique(group).tolist()
+    means = [bootstrap_mean(errors[group == number], seed=seed) for number in numbers]
+    labels = [group_name(number) for number in numbers]
+    values, low, high = (np.array([getattr(mean, part) for mean in means]) for part in ("value", "low", "high"))
+    counts = [mean.n for mean in means]
+    paint = charts.bars_with_intervals(labels, values, low, high, counts, "MAE, years")
     return charts.draw(paint, "mae", width=11.0, height=3.4)
 
 
@@ -154,14 +150,3 @@ def _gap(people: PeopleColumns) -> Floats:
         return np.full(len(people), np.nan)
     ages = np.vstack(list(people.predictions.values()))
     return np.where(np.isfinite(ages).all(axis=0), ages.max(axis=0) - ages.min(axis=0), 0.0)
-
-
-def _bootstrap(errors: Floats, seed: int, resamples: int = 1000) -> tuple[float, float]:
-    """95 % percentile interval of the mean; groups above 2,000 people by the normal approximation, equal by then."""
-    if len(errors) > 2000:
-        half = 1.96 * float(errors.std(ddof=1)) / np.sqrt(len(errors))
-        return float(errors.mean() - half), float(errors.mean() + half)
-    rng = np.random.default_rng(seed)
-    means = errors[rng.integers(0, len(errors), (resamples, len(errors)))].mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
