@@ -55,10 +55,12 @@ def file_item(path: Path, name: str, max_bytes: int, persons: tuple[GivenPerson,
 def is_offered(name: str) -> bool:
     """Whether a file of a folder or archive is tried as an image: no part of its path is hidden, and no side file.
 
-    >>> [is_offered(name) for name in ("a/b.jpg", "b", "notes.txt", "a/.hidden/b.jpg", "__MACOSX/b.jpg")]
+    A path that climbs is tried too, so that it is refused with a reason and not passed over.
+
+    >>> [is_offered(name) for name in ("a/b.jpg", "../b.jpg", "notes.txt", "a/.hidden/b.jpg", "__MACOSX/b.jpg")]
     [True, True, False, False, False]
     """
     parts = name.split("/")
-    if any(part.startswith(".") for part in parts) or parts[0] == "__MACOSX":
+    if any(part.startswith(".") and part not in (".", "..") for part in parts) or parts[0] == "__MACOSX":
         return False
     return Path(name).suffix.lower() not in SIDE_FILES
