@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from annotator.cli.demo import demo
+from annotator.cli.doctor import doctor
 from annotator.cli.errors import explain, wants_traceback
 from annotator.cli.explain import explain_person
 from annotator.cli.export import export
@@ -70,6 +71,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "export": export,
     "status": status,
     "explain": explain_person,
+    "doctor": doctor,
     "serve": serve,
     "demo": demo,
     "report": report,

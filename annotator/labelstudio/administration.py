@@ -12,6 +12,10 @@ BATCH = 500
 """Tasks or predictions in one request: Label Studio works through more of them no faster, and its memory grows."""
 
 
+RESERVED = "reserved network address"
+"""What Label Studio says of an address that its private-address rule forbids."""
+
+
 def find_project(client: LabelStudio, number: int | None, marker: str) -> dict[str, Any] | None:
     """The project with that number, else the oldest one whose description holds ``marker``; ``None`` without one.
 
@@ -62,6 +66,24 @@ def delete_predictions_of(client: LabelStudio, number: int, tasks: Sequence[int]
     _on_tasks(client, number, "delete_tasks_predictions", tasks)
 
 
+def refused_address(client: LabelStudio, url: str) -> str | None:
+    """What Label Studio says where it refuses to send requests to ``url`` because of where it lies, else ``None``.
+
+    Backends and webhooks have a switch each. It checks an address while it reads a request: these two lack a project,
+    so that nothing is made where it has no objection.
+    """
+    asked = (("/api/ml", {"url": url}), ("/api/webhooks/", {"url": f"{url}/webhook", "project": "none"}))
+    for path, body in asked:
+        try:
+            client.call("POST", path, json=body)
+        except ServiceError as error:
+            if RESERVED in str(error):
+                return str(error)
+            if " answered 400" not in str(error):
+                raise
+    return None
+
+
 def webhooks(client: LabelStudio, number: int) -> list[dict[str, Any]]:
     """The webhooks of a project."""
     found = client.call("GET", "/api/webhooks/", params={"project": number})
@@ -72,18 +94,20 @@ def set_webhook(client: LabelStudio, number: int, url: str, headers: Mapping[str
     """Have a project tell ``url`` about everything, with these headers; says whether anything had to change.
 
     The one that Label Studio makes for an ML backend carries no header, so it gets them instead of a second one beside
-    it; further ones with the same address go.
+    it; further ones with the same address go, and those of ours (known by the headers' names) to another address.
     """
     wanted = {"url": url, "send_payload": True, "send_for_all_actions": True, "headers": dict(headers)}
-    same = [one for one in webhooks(client, number) if one["url"].rstrip("/") == url.rstrip("/")]
-    for extra in same[1:]:
+    present = webhooks(client, number)
+    same = [one for one in present if one["url"].rstrip("/") == url.rstrip("/")]
+    moved = [one for one in present if one not in same and set(headers) & set(one["headers"] or {})]
+    for extra in same[1:] + moved:
         client.call("DELETE", f"/api/webhooks/{extra['id']}/")
     if not same:
         client.call("POST", "/api/webhooks/", json={**wanted, "project": number, "is_active": True})
         return True
     first = same[0]
     if first["is_active"] and all(first[name] == value for name, value in wanted.items()):
-        return len(same) > 1
+        return len(same) > 1 or bool(moved)
     client.call("PATCH", f"/api/webhooks/{first['id']}/", json={**wanted, "is_active": True})
     return True
 

@@ -93,13 +93,16 @@ class LabelStudio:
         Raises:
             ServiceError: Label Studio does not answer or answers with an error; says which call and why.
         """
-        try:
-            answer = self._client.request(method, path, headers=self._credentials.headers(), **kwargs)
-        except httpx.HTTPError as error:
-            raise ServiceError(f"Label Studio at {self.url} does not answer: {type(error).__name__} {error}") from error
-        if answer.is_error:
-            raise ServiceError(f"Label Studio: {method} {path} answered {answer.status_code}: {_reason(answer)}")
+        answer = self._request(method, path, **kwargs)
         return answer.json() if answer.content else None
+
+    def download(self, path: str) -> bytes:
+        """The bytes of a file that Label Studio serves.
+
+        Raises:
+            ServiceError: Label Studio does not answer or does not serve it.
+        """
+        return self._request("GET", path).content
 
     def whoami(self) -> Json:
         """The user that the key belongs to."""
@@ -197,6 +200,15 @@ class LabelStudio:
     def delete_predictions(self, project: int) -> None:
         """Delete all stored predictions of a project."""
         self._act(project, "delete_tasks_predictions")
+
+    def _request(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
+        try:
+            answer = self._client.request(method, path, headers=self._credentials.headers(), **kwargs)
+        except httpx.HTTPError as error:
+            raise ServiceError(f"Label Studio at {self.url} does not answer: {type(error).__name__} {error}") from error
+        if answer.is_error:
+            raise ServiceError(f"Label Studio: {method} {path} answered {answer.status_code}: {_reason(answer)}")
+        return answer
 
     def _act(self, project: int, action: str) -> None:
         everything = {"selectedItems": {"all": True, "excluded": []}}

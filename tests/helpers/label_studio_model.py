@@ -1,7 +1,8 @@
 """A small Label Studio in memory: the calls that we make, answered as Label Studio 1.23 answers them.
 
 It is reached through ``transport`` (no sockets). People act on it through its methods, which also queue the webhooks
-that Label Studio would send. ``fail`` decides which calls break off, before or after they had their effect.
+that Label Studio would send. ``fail`` decides which calls break off, ``before`` or ``after`` they had their effect;
+any other word is what Label Studio says while it refuses the credentials.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
 
 Row = dict[str, Any]
+PRIVATE = "URL resolves to a reserved network address (block: 127.0.0.0/8)"
 START = datetime(2026, 11, 1, 9, 0, tzinfo=UTC)
 
 
@@ -36,6 +39,9 @@ class StudioModel:
     calls: list[str] = field(default_factory=list)
     writes: int = 0
     unreachable_backend: bool = False
+    refuses_private: bool = False
+    files: Path | None = None
+    release: str = "1.23.2"
     last_id: int = 0
     clock: int = 0
 
@@ -107,6 +113,8 @@ class StudioModel:
         broken = self.fail(method, path)
         if broken == "before":
             raise httpx.ConnectError("broken off", request=request)
+        if broken not in (None, "after"):
+            return httpx.Response(401, json={"detail": broken})
         body = json.loads(request.content) if request.content else None
         self.writes += method != "GET"
         for pattern, name in ROUTES:
@@ -184,6 +192,10 @@ class StudioModel:
     def _ml(self, method: str, params: Any, body: Any) -> Any:
         if method == "GET":
             return [row for row in self.backends.values() if row["project"] == int(params["project"])]
+        if self.refuses_private:
+            return httpx.Response(403, json={"detail": PRIVATE})
+        if "project" not in body:
+            return httpx.Response(400, json={"detail": "Validation error"})
         if self.unreachable_backend:
             return httpx.Response(400, json={"detail": "Can't connect to ML backend"})
         number = self._new()
@@ -201,6 +213,10 @@ class StudioModel:
         return self.backends[number]
 
     def _webhooks(self, method: str, params: Any, body: Any) -> Any:
+        if method == "POST" and self.refuses_private:
+            return httpx.Response(403, json={"detail": PRIVATE})
+        if method == "POST" and not isinstance(body["project"], int):
+            return httpx.Response(400, json={"detail": "Validation error"})
         return self._listed(self.webhooks, method, params, body)
 
     def _webhook(self, method: str, params: Any, body: Any, number: int) -> Any:
@@ -218,6 +234,22 @@ class StudioModel:
 
     def _users(self, method: str, params: Any, body: Any) -> Any:
         return [{"id": number, "email": email} for number, email in self.users.items()]
+
+    def _whoami(self, method: str, params: Any, body: Any) -> Any:
+        return {"id": 1, "email": self.users[1]}
+
+    def _refresh(self, method: str, params: Any, body: Any) -> Any:
+        return {"access": "short-lived"}
+
+    def _version(self, method: str, params: Any, body: Any) -> Any:
+        return {"release": self.release}
+
+    def _file(self, method: str, params: Any, body: Any) -> Any:
+        path = self.files / params["d"] if self.files else None
+        attached = any(path and Path(row["path"]) in path.parents for row in self.storages.values())
+        if path is None or not attached or not path.is_file():
+            return httpx.Response(404)
+        return httpx.Response(200, content=path.read_bytes())
 
     def _listed(self, table: dict[int, Row], method: str, params: Any, body: Any) -> Any:
         if method == "GET":
@@ -257,6 +289,10 @@ ROUTES = (
     (r"/api/webhooks/(\d+)/", "_webhook"),
     (r"/api/storages/localfiles", "_storages"),
     (r"/api/users/", "_users"),
+    (r"/api/current-user/whoami", "_whoami"),
+    (r"/api/token/refresh/", "_refresh"),
+    (r"/api/version", "_version"),
+    (r"/data/local-files/", "_file"),
 )
 
 

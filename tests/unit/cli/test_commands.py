@@ -38,7 +38,8 @@ def commands() -> dict[str, click.Command]:
 def test_the_commands_of_the_contract_are_there() -> None:
     wanted = {"init", "ingest", "prelabel", "settle", "export", "explain", "serve", "status", "demo", "report"}
     tables = {"vote", "triage", "score"}
-    assert wanted | tables | {"models list", "models pull"} <= set(commands())
+    review = {"review setup", "review push", "review pull", "review status", "doctor"}
+    assert wanted | tables | review | {"models list", "models pull"} <= set(commands())
 
 
 @pytest.mark.parametrize("name", commands())
@@ -187,3 +188,19 @@ def test_a_reader_that_went_away_is_no_error_message(project: Path) -> None:
         check=False,
     )
     assert "Traceback" not in done.stderr
+
+
+def test_doctor_ends_with_1_where_something_is_wrong(run: Run, project: Path) -> None:
+    healthy = run("doctor")
+    assert healthy.code == 0
+    assert healthy.out.splitlines()[-1] == "no problems found"
+    (project / "annotator.db").unlink()
+    sick = run("doctor")
+    assert sick.code == 1
+    assert f"problem database: there is no {project / 'annotator.db'}; run annotator init" in sick.out
+    assert sick.out.splitlines()[-1] == "1 problem found"
+    told = json.loads(run("doctor", "--json").out)
+    assert told["problems"] == 1
+    assert told["findings"][0] | {"what": ""} == {
+        "area": "database", "level": "problem", "what": "", "mend": "run annotator init",
+    }  # fmt: skip
