@@ -22,6 +22,9 @@ class ModelOptions(BaseModel):
     inputs: Literal["body+face", "body", "face", "no-face"] = Field(
         default="body+face", description="MiVOLO: which crops it sees"
     )
+    crops: Literal["inference", "dataset"] = Field(
+        default="inference", description="MiVOLO: which of the reference's two rules crops follow"
+    )
     compiled: bool = Field(default=False, description="MiVOLO: torch.compile, for long runs on a GPU")
     answer: Literal["median", "greedy"] = Field(default="median", description="LLaVA: which estimate the age is")
     template: str | None = Field(default=None, description="LLaVA: the conversation around the question")

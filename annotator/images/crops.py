@@ -4,8 +4,8 @@ Two rules exist, and both are kept exactly (checked by sums of the reference's o
 
 - at inference, :func:`person_crop`: boxes are clamped to the image's last row and column, other people's *bodies* are
   blanked up to the edge of the crop when they nearly reach it, the smallest side is 50 pixels;
-- in the evaluation of a dataset, :func:`dataset_person_crop`: boxes are clamped to the image, nothing is widened, the
-  smallest side is 100 pixels, a face needs 5.
+- in the evaluation of a dataset, :func:`dataset_person_crop`: boxes are clamped to the image, nothing is widened, a
+  body below 100 pixels on a side and a face below 5 do not exist, neither as a crop nor as something to blank.
 
 All images are RGB, uint8, ``(height, width, 3)``. Boxes of any kind are allowed: one that is empty, lies outside or is
 not finite gives ``None``, never an exception.
@@ -14,7 +14,7 @@ not finite gives ``None``, never an exception.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import cv2
 import numpy as np
@@ -70,31 +70,39 @@ def person_crop(image: Pixels, body: Box, *, faces: Iterable[Box] = (), bodies: 
 
 def dataset_face_crop(image: Pixels, face: Box) -> Pixels | None:
     """The face as the reference's dataset reader takes it; ``None`` below 5 pixels on a side."""
-    corners = _dataset_corners(face, image)
-    if corners is None or min(corners[2] - corners[0], corners[3] - corners[1]) < MIN_DATASET_SIDE:
-        return None
-    return _slice(image, corners)
+    corners = _dataset_corners(face, image, MIN_DATASET_SIDE)
+    return _slice(image, corners) if corners else None
 
 
-def dataset_person_crop(image: Pixels, body: Box, others: Sequence[Box]) -> Pixels | None:
+def dataset_person_crop(
+    image: Pixels, body: Box, *, face: Box | None = None, faces: Iterable[Box] = (), bodies: Iterable[Box] = ()
+) -> Pixels | None:
     """The body as the reference's dataset reader takes it.
 
     Args:
         image: ``(height, width, 3)`` RGB.
         body: the person's own box.
-        others: the person's own face and every other face and body on the image.
+        face: the person's own face, blanked wherever it lies.
+        faces: every other face on the image.
+        bodies: every other body on the image.
 
     Returns:
         A new array, or ``None`` where a side is below 100 pixels or too little of the person is left.
     """
-    own = _dataset_corners(body, image)
-    if own is None or min(own[2] - own[0], own[3] - own[1]) < MIN_DATASET_PERSON_SIDE:
+    own = _dataset_corners(body, image, MIN_DATASET_PERSON_SIDE)
+    if own is None:
         return None
     crop = _slice(image, own).copy()
-    for other in others:
-        corners = _dataset_corners(other, image)
-        if corners and _iou(own, corners) >= DATASET_IOU:
-            _blank(crop, own, corners, widen=False)
+    own_face = _dataset_corners(face, image, MIN_DATASET_SIDE) if face else None
+    if own_face:
+        # The reference does not ask whether it lies in the body, and slices as NumPy does: a face wholly to the left
+        # of its body gives a negative end, which counts from the other side.
+        _blank(crop, own, own_face, widen=False)
+    for others, least in ((faces, MIN_DATASET_SIDE), (bodies, MIN_DATASET_PERSON_SIDE)):
+        for other in others:
+            corners = _dataset_corners(other, image, least)
+            if corners and _iou(own, corners) >= DATASET_IOU:
+                _blank(crop, own, corners, widen=False)
     return crop if _visible_share(crop) >= MIN_VISIBLE_SHARE else None
 
 
@@ -139,9 +147,12 @@ def _inference_corners(box: Box, image: Pixels) -> Corners | None:
     return _corners(box, image.shape[1] - 1, image.shape[0] - 1)
 
 
-def _dataset_corners(box: Box, image: Pixels) -> Corners | None:
-    """Truncated towards zero and clamped to ``[0, width] x [0, height]``; ``None`` where nothing is left."""
-    return _corners(box, image.shape[1], image.shape[0])
+def _dataset_corners(box: Box, image: Pixels, least: int) -> Corners | None:
+    """Truncated towards zero, clamped to ``[0, width] x [0, height]``; ``None`` below ``least`` pixels on a side."""
+    corners = _corners(box, image.shape[1], image.shape[0])
+    if corners is None or min(corners[2] - corners[0], corners[3] - corners[1]) < least:
+        return None
+    return corners
 
 
 def _corners(box: Box, right: int, bottom: int) -> Corners | None:

@@ -37,7 +37,7 @@ PREDICTOR_FAMILIES = ("mivolo", "llava")
 OPTIONS: dict[Family, frozenset[str]] = {
     "huggingface": frozenset({"batch_size"}),
     "yolo": frozenset({"batch_size"}),
-    "mivolo": frozenset({"batch_size", "inputs", "dtype", "compiled"}),
+    "mivolo": frozenset({"batch_size", "inputs", "crops", "dtype", "compiled"}),
     "llava": frozenset({"batch_size", "dtype", "answer", "template", "crop", "tree", "quantisation", "device_map"}),
 }
 """Which options of ``[models.NAME]`` each family has, besides ``weights``."""
@@ -320,11 +320,12 @@ def _mivolo(place: Place, settings: Settings) -> Lazy[Predictor]:
             batch_size=options.batch_size,
             notice=place.notice,
             inputs=options.inputs,
+            crops=options.crops,
             dtype=options.dtype,
             compiled=options.compiled,
         )
 
-    suffix = mivolo_suffix(options.inputs, _arithmetic(options, settings, "float16"))
+    suffix = mivolo_suffix(options.inputs, _arithmetic(options, settings, "float16"), options.crops)
     digest = weights_digest(place.path)
     return Lazy(place.name, version_of(place.name, digest) + suffix, load, notice=place.notice, digest=digest)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-MIVOLO_USUAL = {"inputs": "body+face", "dtype": "float32"}
+MIVOLO_USUAL = {"inputs": "body+face", "crops": "inference", "dtype": "float32"}
 LLAVA_USUAL = {
     "answer": "median",
     "template": "vicuna_v1",
@@ -18,19 +18,20 @@ LLAVA_USUAL = {
 def settings_suffix(chosen: Mapping[str, str], usual: Mapping[str, str]) -> str:
     """The choices that are not the usual ones, in the order of ``usual``.
 
-    >>> settings_suffix({"inputs": "face", "dtype": "float16"}, MIVOLO_USUAL)
+    >>> settings_suffix({"inputs": "face", "crops": "inference", "dtype": "float16"}, MIVOLO_USUAL)
     '+face+float16'
     """
     return "".join(f"+{chosen[key]}" for key, value in usual.items() if chosen[key] != value)
 
 
-def mivolo_suffix(inputs: str, dtype: str) -> str:
+def mivolo_suffix(inputs: str, dtype: str, crops: str = "inference") -> str:
     """What distinguishes a MiVOLO's version from the default one of the same weights.
 
-    >>> mivolo_suffix("body+face", "float32")
-    ''
+    >>> mivolo_suffix("body+face", "float32"), mivolo_suffix("body", "float16", "dataset")
+    ('', '+body+dataset-crops+float16')
     """
-    return settings_suffix({"inputs": inputs, "dtype": dtype}, MIVOLO_USUAL)
+    chosen = {"inputs": inputs, "crops": "dataset-crops" if crops == "dataset" else crops, "dtype": dtype}
+    return settings_suffix(chosen, MIVOLO_USUAL)
 
 
 def llava_suffix(answer: str, template: str, crop: str, tree: str, dtype: str, quantisation: str | None) -> str:

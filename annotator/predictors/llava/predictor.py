@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,13 +92,12 @@ class LlavaPredictor:
         self.name, self.notice, self.batch_size = name, notice, batch_size
         self.answer = cast("Answer", answer)
         self.template = find_template(template)
-        self.crop = check_crop(crop)
         self.full_tree = full_tree
         place = _device(device)
         number = _dtype(dtype, place)
-        self.version = version_of(name, weights_digest(Path(path))) + llava_suffix(
-            answer, template, crop, "full" if full_tree else "prefix", str(number).removeprefix("torch."), quantisation
-        )
+        self._weights = version_of(name, weights_digest(Path(path)))
+        self._arithmetic = (str(number).removeprefix("torch."), quantisation)
+        self._show(crop)
         self._tokenizer = load_tokenizer(path)
         self._model = load_llava(path, dtype=number, device=place, quantisation=quantisation, device_map=device_map)
         self.side = int(self._model.config.vision_config.image_size)
@@ -114,6 +114,21 @@ class LlavaPredictor:
             raise WeightsInvalid(f"the tokenizer has token {highest}, the model only {config.text_config.vocab_size}")
         end = self._tokenizer.eos_token_id
         return TreeScorer(self._model, prompt, tree, ends=[] if end is None else [end])
+
+    def showing(self, crop: str) -> LlavaPredictor:
+        """The same model in memory, shown other crops; its version says so.
+
+        Raises:
+            UnknownName: there is no such crop.
+        """
+        other = copy.copy(self)
+        other._show(crop)
+        return other
+
+    def _show(self, crop: str) -> None:
+        self.crop = check_crop(crop)
+        tree = "full" if self.full_tree else "prefix"
+        self.version = self._weights + llava_suffix(self.answer, self.template.name, crop, tree, *self._arithmetic)
 
     def prepare(self, view: PersonView) -> Prepared:
         """The person's crop as the vision tower sees it, not yet normalised."""

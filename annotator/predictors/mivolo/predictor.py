@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from annotator.domain import Prediction, PredictionStatus
 from annotator.errors import ConfigurationError
-from annotator.images.crops import face_crop, letterbox, person_crop
+from annotator.images.crops import dataset_face_crop, dataset_person_crop, face_crop, letterbox, person_crop
 from annotator.predictors.base import PersonView, Pixels
 from annotator.predictors.mivolo.architecture import ModelMeta
 from annotator.predictors.mivolo.checkpoint import load_model
@@ -29,6 +30,9 @@ STD = (0.229, 0.224, 0.225)
 
 Inputs = Literal["body+face", "body", "face", "no-face"]
 """What the model gets to see. MiVOLO's body crop never shows the person's own face, so ``no-face`` equals ``body``."""
+
+Crops = Literal["inference", "dataset"]
+"""The reference crops in two ways: ``dataset`` is how it reads a benchmark, see `annotator.images.crops`."""
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 """``auto`` is float32 on a CPU and float16, in which the reference runs, on a GPU."""
@@ -58,6 +62,7 @@ class MiVOLOPredictor:
         batch_size: people in one forward pass; 8 on a CPU and 64 on a GPU unless given.
         notice: shown wherever a prediction of it is shown.
         inputs: which crops the model sees; a three-channel model takes only faces.
+        crops: ``inference``, or ``dataset`` for figures that stand beside the published ones.
         dtype: the arithmetic; ``auto`` is right unless measured otherwise.
         compiled: use ``torch.compile``; slow to start, faster on long runs on a GPU.
 
@@ -75,6 +80,7 @@ class MiVOLOPredictor:
         batch_size: int | None = None,
         notice: str | None = None,
         inputs: Inputs = "body+face",
+        crops: Crops = "inference",
         dtype: Dtype = "auto",
         compiled: bool = False,
     ) -> None:
@@ -82,11 +88,10 @@ class MiVOLOPredictor:
         self.dtype = _dtype(dtype, self.device)
         model = load_model(path, accelerated=self.device.type == "cpu" and not compiled)
         self.meta = model.meta
-        _check_inputs(inputs, self.meta, name)
         self.name, self.notice = name, notice
         self.batch_size = batch_size or (8 if self.device.type == "cpu" else 64)
-        self.inputs = inputs
-        self.version = version_of(name, weights_digest(Path(path))) + mivolo_suffix(inputs, _name(self.dtype))
+        self._weights = version_of(name, weights_digest(Path(path)))
+        self._show(inputs, crops)
         self.model = model.to(self.device, self.dtype)
         self._fixed_batch = compiled
         self._forward = torch.compile(self.model) if compiled else self.model
@@ -94,8 +99,25 @@ class MiVOLOPredictor:
         scale = torch.tensor(STD * 2).view(1, 6, 1, 1)[:, : self.meta.channels]
         self._offset, self._scale = offset.to(self.device), scale.to(self.device)
 
+    def showing(self, inputs: Inputs, crops: Crops) -> MiVOLOPredictor:
+        """The same model in memory, shown other crops; its version says so.
+
+        Raises:
+            ConfigurationError: inputs or crops that it does not have.
+        """
+        other = copy.copy(self)
+        other._show(inputs, crops)
+        return other
+
+    def _show(self, inputs: Inputs, crops: Crops) -> None:
+        _check_inputs(inputs, self.meta, self.name)
+        if crops not in get_args(Crops):
+            raise ConfigurationError(f"unknown crops '{crops}'; known are: {', '.join(get_args(Crops))}")
+        self.inputs, self.crops = inputs, crops
+        self.version = self._weights + mivolo_suffix(inputs, _name(self.dtype), crops)
+
     def prepare(self, view: PersonView) -> PreparedPerson:
-        """Crop as the reference does at inference and letterbox to the model's side."""
+        """Crop as the reference does and letterbox to the model's side."""
         side = self.meta.input_size
         face, why_no_face = self._face(view)
         body, why_no_body = self._body(view)
@@ -110,16 +132,23 @@ class MiVOLOPredictor:
             return None, ""
         if view.face is None:
             return None, "no face box"
-        crop = face_crop(view.image, view.face)
-        return crop, "" if crop is not None else "the face box holds no pixel of the image"
+        if self.crops == "dataset":
+            crop, why = dataset_face_crop(view.image, view.face), "the face is too small"
+        else:
+            crop, why = face_crop(view.image, view.face), "the face box holds no pixel of the image"
+        return crop, "" if crop is not None else why
 
     def _body(self, view: PersonView) -> tuple[Pixels | None, str]:
         if self.inputs == "face" or self.meta.channels == 3:
             return None, ""
         if view.body is None:
             return None, "no body box"
-        faces = view.other_faces if view.face is None else (view.face, *view.other_faces)
-        crop = person_crop(view.image, view.body, faces=faces, bodies=view.other_bodies)
+        faces, bodies = view.other_faces, view.other_bodies
+        if self.crops == "dataset":
+            crop = dataset_person_crop(view.image, view.body, face=view.face, faces=faces, bodies=bodies)
+        else:
+            own = () if view.face is None else (view.face,)
+            crop = person_crop(view.image, view.body, faces=(*own, *faces), bodies=bodies)
         return crop, "" if crop is not None else "the body is too small or covered by others"
 
     def predict(self, batch: Sequence[PreparedPerson]) -> list[Prediction]:

@@ -101,10 +101,12 @@ def reader_samples(folder: Path, mode: str) -> dict[tuple[str, str, str], dict[s
         if not sample.labelled:
             continue
         pixels = lagenda_reader.pixels(folder, sample.image)
-        boxes = [b for s in samples if s.image == sample.image for b in (s.face, s.body) if b]
-        others = [Box(*b) for b in boxes if b != sample.body]
-        face = dataset_face_crop(pixels, Box(*sample.face)) if sample.face and mode != "persons_only" else None
-        body = dataset_person_crop(pixels, Box(*sample.body), others) if sample.body and mode != "faces_only" else None
+        rest = [s for s in samples if s.image == sample.image and s is not sample]
+        around = {"faces": [Box(*s.face) for s in rest if s.face], "bodies": [Box(*s.body) for s in rest if s.body]}
+        own = Box(*sample.face) if sample.face else None
+        face = dataset_face_crop(pixels, own) if own and mode != "persons_only" else None
+        wanted = sample.body is not None and mode != "faces_only"
+        body = dataset_person_crop(pixels, Box(*sample.body), face=own, **around) if wanted else None
         if face is not None or body is not None:
             seen[(sample.image, sample.age, sample.gender)] = {"face": digest(face), "body": digest(body)}
     return seen

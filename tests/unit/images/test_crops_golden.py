@@ -93,13 +93,12 @@ def reader_items(mode: str) -> list[dict[str, Any]]:
         if row["img_name"] not in READER["images"] or (row["age"], row["gender"]) == ("-1", "-1"):
             continue
         image = synthetic(READER["images"][row["img_name"]])
-        boxes = [
-            box_of(r, kind) for r in dataset_rows() if r["img_name"] == row["img_name"] for kind in ("face", "person")
-        ]
+        rest = [r for r in dataset_rows() if r["img_name"] == row["img_name"] and r != row]
+        faces, bodies = ([b for b in (box_of(r, kind) for r in rest) if b] for kind in ("face", "person"))
         body, face = box_of(row, "person"), box_of(row, "face")
-        others = [box for box in boxes if box is not None and box != body]
+        around = {"face": face, "faces": faces, "bodies": bodies}
         crops = {
-            "body": dataset_person_crop(image, body, others) if body is not None and with_bodies else None,
+            "body": dataset_person_crop(image, body, **around) if body is not None and with_bodies else None,
             "face": dataset_face_crop(image, face) if face is not None and with_faces else None,
         }
         if any(crop is not None for crop in crops.values()):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from annotator.domain import Box, Gender, PredictionStatus
 from annotator.errors import ConfigurationError
 from annotator.predictors.base import PersonView
 from annotator.predictors.mivolo.architecture import MiVOLO, MiVOLOConfig, ModelMeta
-from annotator.predictors.mivolo.predictor import MEAN, STD, MiVOLOPredictor, PreparedPerson
+from annotator.predictors.mivolo.predictor import MEAN, STD, Crops, MiVOLOPredictor, PreparedPerson
 from annotator.predictors.mivolo.saving import save_pretrained
 from annotator.predictors.weights import weights_digest
 
@@ -289,16 +289,40 @@ boxes = st.none() | st.builds(Box, coordinates, coordinates, coordinates, coordi
 
 @given(boxes, boxes, st.lists(st.builds(Box, *[coordinates] * 4), max_size=3))
 def test_any_boxes_can_be_prepared(body: Box | None, face: Box | None, others: list[Box]) -> None:
-    predictor = _bare()
-    prepared = predictor.prepare(view(body, face, others=tuple(others)))
-    for crop in (prepared.face, prepared.body):
-        assert crop is None or (crop.shape, crop.dtype) == ((64, 64, 3), np.uint8)
-    assert prepared.inputs or prepared.reason
+    for crops in get_args(Crops):
+        prepared = _bare(crops).prepare(view(body, face, others=tuple(others)))
+        for crop in (prepared.face, prepared.body):
+            assert crop is None or (crop.shape, crop.dtype) == ((64, 64, 3), np.uint8)
+        assert prepared.inputs or prepared.reason
 
 
-def _bare() -> MiVOLOPredictor:
+def _bare(crops: Crops) -> MiVOLOPredictor:
     """A predictor without a model: `prepare` needs none."""
     predictor = object.__new__(MiVOLOPredictor)
-    predictor.inputs = "body+face"
+    predictor.inputs, predictor.crops = "body+face", crops
     predictor.meta = ModelMeta(0, 122, 61.0, 64, 6)
     return predictor
+
+
+def test_other_crops_share_the_weights_and_have_versions_of_their_own(
+    make_predictor: Callable[..., MiVOLOPredictor],
+) -> None:
+    usual = make_predictor()
+    dataset = usual.showing("body+face", "dataset")
+    assert dataset.model is usual.model
+    assert dataset.version == make_predictor(crops="dataset").version == f"{usual.version}+dataset-crops"
+    assert usual.showing("body", "inference").version == make_predictor(inputs="body").version
+    assert (usual.inputs, usual.crops) == ("body+face", "inference")
+    with pytest.raises(ConfigurationError, match="crops"):
+        usual.showing("body", "tight")  # type: ignore[arg-type]
+
+
+def test_the_dataset_rule_wants_bodies_of_a_hundred_pixels(make_predictor: Callable[..., MiVOLOPredictor]) -> None:
+    inference = make_predictor()
+    dataset = inference.showing("body+face", "dataset")
+    small = view(Box(20, 10, 119, 190))
+    assert (inference.prepare(small).inputs, dataset.prepare(small).inputs) == (["face", "body"], ["face"])
+    near = view(other_faces=(Box(100, 20, 118, 60),), others=(Box(100, 20, 118, 60),))
+    prepared = dataset.prepare(near).body
+    assert prepared is not None
+    assert not np.array_equal(prepared, dataset.prepare(view()).body)
