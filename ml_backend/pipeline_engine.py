@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -30,12 +31,18 @@ class PipelineEngine:
     def __init__(self, store: Store, settings: Settings, models: ModelSet) -> None:
         self._store, self._notices = store, models.notices
         self._work = Prelabelling(store, settings, models)
+        self._renewal = threading.Lock()
         self._studio = settings.label_studio_url
 
     @property
     def version(self) -> str:
-        """The ensemble's version."""
-        return self._work.version
+        """The ensemble's version, by the fit that counts now: it may be calibrated anew while the backend runs."""
+        return self._current().version
+
+    def _current(self) -> Prelabelling:
+        with self._renewal:
+            self._work = self._work.up_to_date()
+            return self._work
 
     def prelabel(self, data: bytes, *, name: str, uri: str) -> ShownImage:
         """The people on one image; a read where this version has seen the same bytes.
@@ -44,7 +51,7 @@ class PipelineEngine:
             ImageError: the image cannot be used.
         """
         full = urljoin(self._studio, uri) if self._studio else uri
-        result = prelabel_image(self._work, data, name=name, uri=full)
+        result = prelabel_image(self._current(), data, name=name, uri=full)
         self._forget_failure(uri)
         return shown(result, self._notices)
 

@@ -128,7 +128,8 @@ class Service:
             self._fail(address, number, error)
             raise
         self.metrics.tasks.labels("done").inc()
-        self._memory.put(address, version, image)
+        if self.version == version:  # else a new fit arrived meanwhile, and the image is already by that
+            self._memory.put(address, version, image)
         return image
 
     def _outcome(self, future: Future[ShownImage] | None) -> ShownImage | None:

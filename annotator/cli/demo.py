@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from annotator.cli.fits import fit_line
 from annotator.cli.output import counted, plural, print_json, watching
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def _print(report: DemoReport) -> None:
         f"people     {scores.found:,} of {scores.drawn:,} drawn people were found on the others, "
         f"and {scores.false_finds:,} that are not there"
     )
+    typer.echo(fit_line(report.fit, used=True))
     typer.echo("against what was drawn (people found by the detector):")
     for name, score in scores.models.items():
         typer.echo(_score_line(name, score.people, score.mae, score.gender_accuracy))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from annotator.cli.fits import fit_line
 from annotator.cli.output import counted, plural, print_json, watching
 from annotator.cli.project import project_settings, project_store
 
@@ -155,6 +156,7 @@ def _print_pull(report: PullReport) -> None:
     typer.echo(f"votes that count: {votes.counting:,}{not_counted}")
     replaced = f", {plural(stop.replaced, 'vote')} replaced" if stop.replaced else ""
     typer.echo(f"people: {counted(stop.tasks) or 'nobody asked yet'}; {stop.raised:,} asked of more people{replaced}")
+    typer.echo(fit_line(stop.fit))
 
 
 def _print_status(report: ReviewStatus) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from annotator.cli.fits import fit_line
 from annotator.cli.output import counted, plural, print_json, watching
 from annotator.cli.project import project_settings, project_store
 
@@ -25,17 +27,20 @@ def settle(
 ) -> None:
     """Turn votes, accepted pre-labels and given truths into labels; a second run changes nothing.
 
+    Where enough new truth arrived the ensemble is calibrated again, for the next prelabel.
+
     Example: annotator settle --method gtm
     """
-    from annotator.pipeline.settle import settle as run
+    from annotator.pipeline.settlement import settle_and_refit
 
     settings = project_settings(context)
     with project_store(settings) as store, watching() as watch:
-        report = run(store, settings, age_method=method, gender_method=gender_method, watch=watch)
+        done = settle_and_refit(store, settings, age_method=method, gender_method=gender_method, watch=watch)
     if as_json:
-        print_json(report)
+        print_json({**asdict(done.labels), "fit": asdict(done.fit)})
     else:
-        _print(report)
+        _print(done.labels)
+        typer.echo(fit_line(done.fit))
 
 
 def _print(report: SettleReport) -> None:

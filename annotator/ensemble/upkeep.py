@@ -44,9 +44,9 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Succession:
-    """Which fit counts from now on (``fit``), which one was tried (``candidate``), and why, in words."""
+    """Which fit counts from now on (``fit``; ``None``: published errors do), which was tried, and why, in words."""
 
-    fit: Fit
+    fit: Fit | None
     candidate: Fit
     accepted: bool
     changes: tuple[Change, ...]
@@ -94,23 +94,24 @@ def reason_to_refit(last: Fit | None, ages: int, predictors: Mapping[str, str]) 
 def refit(last: Fit | None, people: Sequence[Evidence], truth: Mapping[str, Truth], *, seed: int) -> Succession:
     """Fit again, and keep the last fit where the new one is worse by more than chance explains.
 
-    Both are judged on people whom the last fit did not see, the new one out of fold; where these are fewer than
-    `MIN_AGES`, on everybody, which favours the last. Compared are the absolute age error, the interval score (Gneiting
-    and Raftery 2007: width plus 20 times the distance by which the truth is missed) and the gender's log loss.
+    Where there is no last fit for these predictors, the published errors stand in for it: a fit on few people may be
+    worse than they are. Both are judged on people whom the last fit did not see, the new one out of fold; where these
+    are fewer than `MIN_AGES`, on everybody, which favours the last. Compared are the absolute age error, the interval
+    score (Gneiting and Raftery 2007: width plus 20 times the distance by which the truth is missed) and the gender's
+    log loss.
 
     Raises:
         InputError: there are too few people to fit on; see `fit`.
     """
     known = with_truth(people, truth)
     candidate, new = cross_fuse(known, truth, seed=seed)
-    if last is None or dict(last.predictors) != dict(candidate.predictors):
-        why = "it is the first fit" if last is None else "the last fit is for other predictors"
-        return Succession(candidate, candidate, True, (), len(known), why)
-    rows = _judges(last, known, truth)
-    old = fuse([known[row] for row in rows], last)
+    fitting = last if last and dict(last.predictors) == dict(candidate.predictors) else None
+    rows = _judges(fitting, known, truth) if fitting else list(range(len(known)))
+    old = fuse([known[row] for row in rows], fitting)
     changes = compare([new[row] for row in rows], old, truth)
     worse = [change for change in changes if change.is_worse]
-    why = "no loss is worse" if not worse else "worse than the last fit: " + ", ".join(map(_words, worse))
+    before = "the last fit" if fitting else "the published errors"
+    why = f"no loss is worse than by {before}" if not worse else f"worse than {before}: {', '.join(map(_words, worse))}"
     return Succession(last if worse else candidate, candidate, not worse, changes, len(rows), why)
 
 

@@ -40,7 +40,7 @@ def triage(
         gender_weight: years that a wrong gender counts as.
     """
     priority = priorities(fused, gender_weight)
-    draw = uniform_hash([person.person_id for person in fused], seed)
+    draw = audit_draws([person.person_id for person in fused], seed)
     errors = np.array([person.expected_error for person in fused], dtype=np.float64)
     flagged = top_share(priority, review_rate, draw) if target_error is None else errors > target_error
     flagged |= np.array([person.age is None for person in fused], dtype=bool)
@@ -49,6 +49,15 @@ def triage(
         PreLabel(person, first, bool(flag or audit), _reasons(person, flag=bool(flag), audit=bool(audit)))
         for person, first, flag, audit in zip(fused, priority.tolist(), flagged, audited, strict=True)
     ]
+
+
+def audit_draws(person_ids: Sequence[str], seed: int) -> Floats:
+    """``(n,)``: a number in [0, 1) for each person, from seed and id alone.
+
+    Whoever draws less than the audit rate is asked about in any case, flagged or not. These people, all together, are a
+    random sample of everybody, which those among them whom nothing flagged are not.
+    """
+    return uniform_hash(person_ids, seed)
 
 
 def priorities(fused: Sequence[Fused], gender_weight: float = GENDER_WEIGHT) -> Floats:

@@ -21,8 +21,10 @@ from annotator.pipeline.export import export
 from annotator.pipeline.ingest import ingest
 from annotator.pipeline.prelabel import prelabel
 from annotator.pipeline.project import create_project
+from annotator.pipeline.refit import RefitReport
 from annotator.pipeline.report import gather_report
 from annotator.pipeline.settle import SettleReport, settle
+from annotator.pipeline.settlement import settle_and_refit
 from annotator.pipeline.status import status
 from annotator.pipeline.votes import record_votes
 from annotator.pipeline.watch import SILENT, Watch
@@ -36,7 +38,11 @@ CONTROL_SHARE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class DemoReport:
-    """What the demo did; ``places`` says where everything lies, ``seconds`` what each part took."""
+    """What the demo did.
+
+    ``fit`` is the calibration on the control pictures, by which everybody is pre-labelled; ``places`` says where
+    everything lies, ``seconds`` what each part took.
+    """
 
     pictures: int
     controls: int
@@ -46,6 +52,7 @@ class DemoReport:
     votes: int
     labels: Mapping[str, int]
     steps: Mapping[str, int]
+    fit: RefitReport
     places: Mapping[str, Path]
     seconds: Mapping[str, float]
     notice: str
@@ -70,8 +77,11 @@ def run_demo(root: Path, *, pictures: int = 300, seed: int = 0, watch: Watch = S
     with open_store(settings.resolved_database_url) as store:
         ingest(store, settings, [str(drawn.folder), str(drawn.controls)], watch)
         clock.lap("ingest")
-        verdict = prelabel(store, settings, models, watch=watch).triage
+        prelabel(store, settings, models, watch=watch)
         clock.lap("prelabel")
+        fit = settle_and_refit(store, settings).fit
+        verdict = prelabel(store, settings, models, watch=watch).triage
+        clock.lap("calibration")
         known = known_people(store, drawn.truth)
         settled = _review(store, settings, known.truths)
         clock.lap("simulated review")
@@ -90,6 +100,7 @@ def run_demo(root: Path, *, pictures: int = 300, seed: int = 0, watch: Watch = S
         votes=votes,
         labels=settled.labels,
         steps=settled.steps,
+        fit=fit,
         places={"pictures": drawn.folder, **places},
         seconds=clock.laps,
         notice=DEMO_NOTICE,

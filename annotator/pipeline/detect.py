@@ -45,6 +45,18 @@ def find_people(
     return people, failed
 
 
+def known_people(store: Store, models: ModelSet, images: Sequence[ImageRow]) -> People:
+    """The people of those images on which nothing is left to find or to measure."""
+    version = detector_version(models)
+    with store.read() as session:
+        people = _stored(session, [row.id for row in images])
+    return {
+        row.id: people[row.id]
+        for row in images
+        if not _is_wanted(row, people[row.id], version) and all(one.overlap is not None for one in people[row.id])
+    }
+
+
 def _is_wanted(row: ImageRow, people: Sequence[PersonRow], version: str) -> bool:
     return row.detector != version and all(person.source == PersonSource.DETECTED for person in people)
 

@@ -15,7 +15,7 @@ from annotator.export.manifest import Manifest, Recipe
 from annotator.export.pictures import ImageMode
 from annotator.export.rows import ExportImage, ExportRow
 from annotator.pipeline.prelabel import WEIGHTS
-from annotator.pipeline.settle import settle
+from annotator.pipeline.settlement import settle_and_refit
 from annotator.settings import Settings
 from annotator.store import records
 from annotator.store.session import Store
@@ -69,7 +69,7 @@ def export(
         InputError: there is nobody, an image is gone, ``out`` is something else's folder.
         StorageError: no room or no permission.
     """
-    settle(store, settings)
+    settle_and_refit(store, settings)
     with store.read() as session:
         recipe = _recipe(session, settings)
     return write_dataset(

@@ -46,7 +46,7 @@ def pending_batches(store: Store, settings: Settings, limit: int | None) -> Iter
     reader = Reader(settings)
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="decode") as pool:
         ahead: deque[list[tuple[ImageRow, Future[LoadedImage | Failure]]]] = deque()
-        for rows in _pending_rows(store, size, limit):
+        for rows in pending_rows(store, size, limit):
             ahead.append([(row, pool.submit(_load, row, settings, reader)) for row in rows])
             if len(ahead) == 2:
                 yield _gather(ahead.popleft())
@@ -69,7 +69,8 @@ def failure_of(row: ImageRow, error: ImageError) -> Failure:
     return Failure(row.sha256, row.name, error.reason, str(error))
 
 
-def _pending_rows(store: Store, size: int, limit: int | None) -> Iterator[Sequence[ImageRow]]:
+def pending_rows(store: Store, size: int, limit: int | None) -> Iterator[Sequence[ImageRow]]:
+    """Pending images in the order of their registration, ``size`` at a time, at most ``limit``."""
     last, left = 0, limit
     while left is None or left > 0:
         count = size if left is None else min(size, left)

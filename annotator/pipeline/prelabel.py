@@ -6,6 +6,7 @@ pre-labels, so a run that was killed anywhere is continued by the next one and e
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 from collections.abc import Sequence
@@ -15,16 +16,16 @@ from dataclasses import dataclass
 from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from annotator.domain import Evidence, Person, Prediction, PredictionStatus
+from annotator.domain import Person, Prediction, PredictionStatus
 from annotator.ensemble import fuse
 from annotator.ensemble.model import Fit
 from annotator.pipeline import failures
-from annotator.pipeline.detect import People, find_people
+from annotator.pipeline.detect import People, find_people, known_people
 from annotator.pipeline.failures import Failure
-from annotator.pipeline.loading import LoadedBatch, LoadedImage, pending_batches
+from annotator.pipeline.loading import LoadedBatch, LoadedImage, pending_batches, pending_rows
 from annotator.pipeline.predict import predictions
 from annotator.pipeline.triage import TriageReport, triage
-from annotator.pipeline.version import current_fit, ensemble_version
+from annotator.pipeline.version import current_fit, ensemble_version, fit_in_force, remember_predictors
 from annotator.pipeline.watch import SILENT, Watch
 from annotator.predictors.base import PersonView, Predictor
 from annotator.predictors.registry import Lazy, ModelSet
@@ -33,6 +34,9 @@ from annotator.store import records
 from annotator.store.session import Store
 from annotator.store.tables import EventRow, ImageRow, ImageState, MetaRow, PersonRow, PredictionRow, PreLabelRow
 from annotator.store.upsert import insert_new, upsert
+
+FUSED_AT_A_TIME = 500
+"""Images whose people are fused in one transaction where all predictions are known."""
 
 WEIGHTS = "weights:"
 """Prefix of the ``meta`` rows that hold a predictor version's sha256."""
@@ -70,7 +74,11 @@ def prelabel(
     pending = work.plan(retry_failed=retry_failed)
     images = people = failed = 0
     watch.begin("images pre-labelled", pending if limit is None else min(pending, limit))
-    for batch in pending_batches(store, settings, limit):
+    for rows in pending_rows(store, FUSED_AT_A_TIME, limit):
+        done = work.fuse_known(rows)
+        images, people = images + done.images, people + done.people
+        watch.step(done.images)
+    for batch in pending_batches(store, settings, None if limit is None else limit - images):
         done = work.process(batch)
         images, people, failed = images + done.images, people + done.people, failed + len(done.failed)
         watch.step(done.images + len(done.failed))
@@ -91,10 +99,22 @@ class Prelabelling:
 
     def __init__(self, store: Store, settings: Settings, models: ModelSet) -> None:
         self.store, self.settings, self.models = store, settings, models
-        self.fit: Fit | None = current_fit(store, models)
-        self.version = ensemble_version(models, self.fit)
         self._locks = tuple(threading.Lock() for _ in range(64))
         self._pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="prepare")
+        self._calibrate()
+
+    def _calibrate(self) -> None:
+        self._in_force = fit_in_force(self.store)
+        self.fit: Fit | None = current_fit(self.store, self.models)
+        self.version = ensemble_version(self.models, self.fit)
+
+    def up_to_date(self) -> Prelabelling:
+        """This one, or, where the ensemble was calibrated since, one with the new fit, the same models and locks."""
+        if fit_in_force(self.store) == self._in_force:
+            return self
+        renewed = copy.copy(self)
+        renewed._calibrate()
+        return renewed
 
     def alone_with(self, sha256: str) -> threading.Lock:
         """A lock that keeps two threads from working on the same image at once."""
@@ -108,10 +128,28 @@ class Prelabelling:
             )
             session.execute(update(ImageRow).where(stale).values(state=ImageState.PENDING))
             _remember_weights(session, self.models)
+            remember_predictors(session, self.models)
             if retry_failed:
                 _reopen_failed(session, [model.version for model in self.models.predictors])
             pending = select(func.count()).select_from(ImageRow).where(ImageRow.state == ImageState.PENDING)
             return session.scalar(pending) or 0
+
+    def fuse_known(self, images: Sequence[ImageRow]) -> BatchReport:
+        """Fuses the people of those images on which nothing is left to find or to ask; no picture is read."""
+        found = known_people(self.store, self.models, images)
+        everybody = [row for rows in found.values() for row in rows]
+        with self.store.read() as session:
+            known = stored_predictions(session, self.models, everybody)
+        names = [model.name for model in self.models.predictors]
+        ready = [
+            image
+            for image in images
+            if image.id in found and all((row.id, name) in known for row in found[image.id] for name in names)
+        ]
+        if ready:
+            with self.store.write() as session:
+                self._finish(session, ready, found, known)
+        return BatchReport(len(ready), sum(len(found[image.id]) for image in ready), [])
 
     def process(self, batch: LoadedBatch) -> BatchReport:
         """Takes a batch from pixels to pre-labels."""
@@ -122,7 +160,7 @@ class Prelabelling:
         failed = [*batch.failed, *undetected]
         with self.store.write() as session:
             _fail(session, failed)
-            self._finish(session, good, people, known)
+            self._finish(session, [image.row for image in good], people, known)
         count = sum(len(people[image.row.id]) for image in good)
         return BatchReport(len(good), count, [failure for _, failure in failed])
 
@@ -149,25 +187,27 @@ class Prelabelling:
                 upsert(session, PredictionRow, values, keys=("person_key", "predictor", "version"))
             known.update({(row.id, answer.predictor): answer for row, answer in answered})
 
-    def _finish(self, session: Session, images: Sequence[LoadedImage], people: People, known: Known) -> None:
+    def _finish(self, session: Session, images: Sequence[ImageRow], people: People, known: Known) -> None:
         """Fuses and writes pre-labels, and marks the images as done."""
-        rows = [(image.row, row) for image in images for row in people[image.row.id]]
+        rows = [(image, row) for image in images for row in people[image.id]]
         names = [model.name for model in self.models.predictors]
-        evidence = [_evidence(image, row, [known[(row.id, name)] for name in names]) for image, row in rows]
+        evidence = [
+            records.to_evidence(row, image.sha256, [known[(row.id, name)] for name in names]) for image, row in rows
+        ]
         fused = fuse(evidence, self.fit)
         keys = [row.id for _, row in rows]
         _retire(session, keys)
         values = [records.pre_label_values(key, self.version, one) for key, one in zip(keys, fused, strict=True)]
         upsert(session, PreLabelRow, values, keys=("person_key", "version"))
-        done = [image.row.id for image in images]
+        done = [image.id for image in images]
         finished = _finished(session, done, self.version)
         for image in images:
-            if image.row.id not in finished:
-                data = {"version": self.version, "people": len(people[image.row.id])}
-                session.add(EventRow(kind="prelabelled", subject=image.row.sha256, data=data))
+            if image.id not in finished:
+                data = {"version": self.version, "people": len(people[image.id])}
+                session.add(EventRow(kind="prelabelled", subject=image.sha256, data=data))
         values_done = {"state": ImageState.DONE, "version": self.version}
         session.execute(update(ImageRow).where(ImageRow.id.in_(done)).values(values_done))
-        failures.forget(session, failures.PRELABEL, [image.row.sha256 for image in images])
+        failures.forget(session, failures.PRELABEL, [image.sha256 for image in images])
 
 
 def _remember_weights(session: Session, models: ModelSet) -> None:
@@ -226,16 +266,3 @@ def _views(image: LoadedImage, rows: Sequence[PersonRow]) -> list[tuple[PersonRo
 def _view(image: LoadedImage, person: Person, people: Sequence[Person]) -> PersonView:
     others = [box for other in people if other is not person for box in (other.body, other.face) if box]
     return PersonView(person.person_id, image.pixels, person.body, person.face, tuple(others))
-
-
-def _evidence(image: ImageRow, row: PersonRow, given: Sequence[Prediction]) -> Evidence:
-    face, body = records.to_box(row, "face"), records.to_box(row, "body")
-    return Evidence(
-        person_id=row.person_id,
-        group=image.sha256,
-        predictions=tuple(given),
-        face_height=face.height if face else None,
-        body_height=body.height if body else None,
-        overlap=row.overlap or 0.0,
-        sharpness=row.sharpness,
-    )

@@ -10,7 +10,7 @@ import numpy as np
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
-from annotator.domain import Box, Gender, LabelSource, PreLabel, ReviewReason
+from annotator.domain import Box, Gender, LabelSource, PreLabel
 from annotator.ensemble.uncalibrated import UNCALIBRATED
 from annotator.errors import AnnotatorError, InputError
 from annotator.evaluation.report.data import (
@@ -27,6 +27,7 @@ from annotator.images.decode import decode
 from annotator.images.places import read_uri
 from annotator.pipeline.settle import read_votes
 from annotator.pipeline.status import StatusReport, status
+from annotator.pipeline.truths import in_the_draw
 from annotator.settings import Settings
 from annotator.store import records, tables
 from annotator.store.session import Store
@@ -55,7 +56,7 @@ def gather_report(store: Store, settings: Settings, created: datetime) -> Report
         raise InputError("nothing is pre-labelled yet; run `annotator prelabel` before `annotator report`")
     version = max(counts.versions, key=lambda name: counts.versions[name])
     with store.read() as session:
-        people = _people(session)
+        people = _people(session, settings)
         votes = read_votes(session)
         seconds = _seconds(session)
         return ReportData(
@@ -72,13 +73,13 @@ def gather_report(store: Store, settings: Settings, created: datetime) -> Report
         )
 
 
-def _people(session: Session) -> PeopleColumns:
+def _people(session: Session, settings: Settings) -> PeopleColumns:
     query = (
         select(
             PreLabelRow.person_key, PreLabelRow.age, PreLabelRow.age_low, PreLabelRow.age_high,
             PreLabelRow.female_probability, PreLabelRow.expected_error, PreLabelRow.large_error_probability,
             PreLabelRow.priority, PreLabelRow.review, PreLabelRow.reasons, PersonRow.truth_age, PersonRow.truth_gender,
-            LabelRow.source, LabelRow.age, LabelRow.gender,
+            LabelRow.source, LabelRow.age, LabelRow.gender, PersonRow.person_id,
         )
         .join(PersonRow, PersonRow.id == PreLabelRow.person_key)
         .outerjoin(LabelRow, LabelRow.person_key == PreLabelRow.person_key)
@@ -89,7 +90,7 @@ def _people(session: Session) -> PeopleColumns:
     keys = np.array([row[0] for row in rows], dtype=np.int64)
     numbers = np.array([row[1:8] for row in rows], dtype=np.float64).reshape(len(rows), 7)
     settled = np.array([row[12] == LabelSource.SETTLED for row in rows], dtype=np.bool_)
-    audited = np.array([row[9] == (ReviewReason.AUDIT,) for row in rows], dtype=np.bool_)
+    drawn = np.array(list(in_the_draw([row[15] for row in rows], settings)), dtype=np.bool_)
     given = np.array([row[10] is not None for row in rows], dtype=np.bool_)
     ages = [row[10] if row[10] is not None else row[13] if row[12] == LabelSource.SETTLED else None for row in rows]
     genders = [row[11] or (row[14] if row[12] == LabelSource.SETTLED else None) for row in rows]
@@ -105,7 +106,7 @@ def _people(session: Session) -> PeopleColumns:
         settled=settled,
         truth_age=np.array(ages, dtype=np.float64),
         truth_female=np.array([_female(gender) for gender in genders], dtype=np.float64),
-        trusted=given | (settled & audited),
+        trusted=given | (settled & drawn),
         predictions=_predictions(session, keys),
     )
 

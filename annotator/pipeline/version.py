@@ -6,6 +6,7 @@ import hashlib
 import json
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from annotator.detection.given import GIVEN_VERSION
 from annotator.ensemble.codec import fit_from_dict
@@ -13,7 +14,11 @@ from annotator.ensemble.model import Fit
 from annotator.ensemble.uncalibrated import UNCALIBRATED
 from annotator.predictors.registry import ModelSet
 from annotator.store.session import Store
-from annotator.store.tables import FitRow
+from annotator.store.tables import FitRow, MetaRow
+from annotator.store.upsert import upsert
+
+IN_USE = "prelabel:predictors"
+"""Key of the ``meta`` row that holds the predictors of the last pre-labelling."""
 
 
 def ensemble_version(models: ModelSet, fit: Fit | None = None) -> str:
@@ -42,3 +47,22 @@ def current_fit(store: Store, models: ModelSet) -> Fit | None:
     fit = fit_from_dict(parameters) if parameters else None
     wanted = {model.name: model.version for model in models.predictors}
     return fit if fit and dict(fit.predictors) == wanted else None
+
+
+def fit_in_force(store: Store) -> str | None:
+    """The name of the calibration that counts, whatever predictors it is for; cheap enough to ask at every call."""
+    with store.read() as session:
+        return session.scalar(select(FitRow.version).where(FitRow.is_current))
+
+
+def remember_predictors(session: Session, models: ModelSet) -> None:
+    """Keep which predictors are in use, for those who work without opening models."""
+    versions = {model.name: model.version for model in models.predictors}
+    upsert(session, MetaRow, [{"key": IN_USE, "value": json.dumps(versions, sort_keys=True)}], keys=("key",))
+
+
+def predictors_in_use(session: Session) -> dict[str, str]:
+    """The version of each predictor of the last pre-labelling, by name; empty before the first."""
+    found = session.scalar(select(MetaRow.value).where(MetaRow.key == IN_USE))
+    versions: dict[str, str] = json.loads(found) if found else {}
+    return versions

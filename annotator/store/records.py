@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from annotator.domain import Box, Fused, ImageRecord, Label, Person, Prediction, PreLabel, Truth, Vote
+from annotator.domain import Box, Evidence, Fused, ImageRecord, Label, Person, Prediction, PreLabel, Truth, Vote
 from annotator.store.tables import (
     ImageRow,
     LabelRow,
@@ -80,6 +81,20 @@ def prediction_values(person: PersonRow, prediction: Prediction) -> Values:
 def to_prediction(row: PredictionRow) -> Prediction:
     """The prediction of a row."""
     return Prediction(**{name: getattr(row, name) for name in Prediction.__slots__})
+
+
+def to_evidence(row: PersonRow, image_sha256: str, given: Sequence[Prediction]) -> Evidence:
+    """All that the ensemble may know of a person, with these predictions."""
+    face, body = to_box(row, "face"), to_box(row, "body")
+    return Evidence(
+        person_id=row.person_id,
+        group=image_sha256,
+        predictions=tuple(given),
+        face_height=face.height if face else None,
+        body_height=body.height if body else None,
+        overlap=row.overlap or 0.0,
+        sharpness=row.sharpness,
+    )
 
 
 def pre_label_values(person_key: int, version: str, fused: Fused) -> Values:

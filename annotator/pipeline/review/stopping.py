@@ -13,6 +13,7 @@ from annotator.domain import LabelSource
 from annotator.labelstudio import administration as studio
 from annotator.labelstudio.answers import marker_of
 from annotator.labelstudio.client import LabelStudio
+from annotator.pipeline.refit import RefitReport, refit
 from annotator.pipeline.review.ballots import allowed_fingerprints, reports_by_person
 from annotator.pipeline.review.rules import REPLACED, Judged, Next, Standing, next_state
 from annotator.pipeline.review.studio import task_of
@@ -26,7 +27,7 @@ from annotator.voting.stopping import Verdict
 @dataclass(frozen=True, slots=True)
 class StopReport:
     """Review tasks by what they are now, how many were given to more people, who failed the controls, and how many
-    of their votes were replaced.
+    of their votes were replaced; the labels that there are now, and what became of the calibration.
     """
 
     tasks: Mapping[str, int]
@@ -34,6 +35,7 @@ class StopReport:
     failing: tuple[str, ...]
     replaced: int
     labels: Mapping[str, int]
+    fit: RefitReport
 
 
 def stop(
@@ -44,7 +46,7 @@ def stop(
     tasks: Sequence[Mapping[str, Any]],
     judged: Sequence[Judged],
 ) -> StopReport:
-    """Settle, then bring every review task to where the stop rule wants it.
+    """Settle, bring every review task to where the stop rule wants it, then calibrate anew if there is reason to.
 
     Args:
         store: the database, with the votes that were just pulled.
@@ -60,7 +62,7 @@ def stop(
     if replaced:
         settled = settle(store, settings)
     counts, raised = _move(store, settings, client, project, _answers(tasks), reports_by_person(judged))
-    return StopReport(dict(sorted(counts.items())), raised, failing, replaced, settled.labels)
+    return StopReport(dict(sorted(counts.items())), raised, failing, replaced, settled.labels, refit(store, settings))
 
 
 def failing_annotators(store: Store, settings: Settings) -> tuple[str, ...]:

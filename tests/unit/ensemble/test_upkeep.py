@@ -25,12 +25,21 @@ def test_a_refit_waits_for_enough_new_truth(fitted: Fit) -> None:
     assert reason_to_refit(fitted, 2500, same | {"mivolo-384": "new"}) == "the predictors or their versions changed"
 
 
-def test_the_first_fit_and_one_for_other_predictors_are_taken(known: Any, fitted: Fit) -> None:
-    people = known.people[:300]
-    assert refit(None, people, known.truth, seed=0).why == "it is the first fit"
-    fewer = refit(fitted, only(people, {"mivolo-384"}), known.truth, seed=0)
+def test_a_first_fit_has_to_match_the_published_errors(known: Any) -> None:
+    little = refit(None, known.people[:300], known.truth, seed=0)  # in this world the published errors are right
+    assert not little.accepted
+    assert little.fit is None
+    assert little.why.startswith("worse than the published errors: age error ")
+    enough = refit(None, known.people, known.truth, seed=0)
+    assert enough.fit is enough.candidate
+    assert enough.why == "no loss is worse than by the published errors"
+
+
+def test_a_fit_for_other_predictors_is_no_rival(known: Any, fitted: Fit) -> None:
+    fewer = refit(fitted, only(known.people, {"mivolo-384"}), known.truth, seed=0)
     assert fewer.accepted
-    assert fewer.why == "the last fit is for other predictors"
+    assert fewer.people == len(known.people)
+    assert fewer.why == "no loss is worse than by the published errors"
 
 
 def test_more_truth_replaces_a_fit_on_little(known: Any) -> None:

@@ -8,13 +8,16 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
 from annotator.images.fetch import Fetcher, FetchRules
+from annotator.pipeline.refit import refit
+from annotator.pipeline.version import remember_predictors
 from annotator.settings import Settings
 from annotator.store.session import Store, open_store
-from annotator.store.tables import EventRow, FailureRow, ImageRow, PredictionRow, PreLabelRow
+from annotator.store.tables import EventRow, FailureRow, ImageRow, PersonRow, PredictionRow, PreLabelRow
 from ml_backend.app import create_app
 from ml_backend.pipeline_engine import PipelineEngine, share_cores
 from tests.helpers.models import HalvesDetector, MeanPredictor, model_set
@@ -68,6 +71,30 @@ def test_tasks_become_rows_and_rows_become_answers(store: Store, tmp_path: Path,
     again = HalvesDetector()
     assert backend(store, tmp_path, again).post("/predict", json=tasks(*names)).json() == first
     assert again.seen == 0
+
+
+def test_a_running_backend_takes_up_a_new_fit(store: Store, tmp_path: Path) -> None:
+    write_pictures(tmp_path / "pictures", 30)
+    detector = HalvesDetector()
+    client = backend(store, tmp_path, detector)
+    names = sorted(path.name for path in (tmp_path / "pictures").iterdir())
+    first = client.post("/predict", json=tasks(*names)).json()
+    draws = np.random.default_rng(0).normal(0, 1, 60)
+    with store.write() as session:
+        remember_predictors(session, model_set(MeanPredictor(), MeanPredictor("other")))
+        rows = session.query(PredictionRow).filter(PredictionRow.predictor == "mean").order_by(PredictionRow.id)
+        for row, draw in zip(rows, draws, strict=True):
+            truth = float(np.clip(row.age + 10 + draw, 0, 100))
+            session.query(PersonRow).filter(PersonRow.id == row.person_key).update({"truth_age": truth})
+    fit = refit(store, Settings(root=tmp_path))
+    assert fit.outcome == "new"
+    second = client.post("/predict", json=tasks(*names)).json()
+    assert second["model_version"] == client.get("/health").json()["model_version"] != first["model_version"]
+    assert second["results"] != first["results"]
+    assert detector.seen == 30  # nobody is looked for again
+    with store.read() as session:
+        current = session.query(PreLabelRow).filter(PreLabelRow.is_current).all()
+    assert {(row.version, row.fit) for row in current} == {(second["model_version"], fit.version)}
 
 
 def test_failures_are_kept_until_they_are_mended(store: Store, tmp_path: Path, pictures: list[Path]) -> None:
