@@ -27,9 +27,11 @@ from typing import Any
 import torch
 import transformers
 
-from annotator.predictors.llava.prompt import QUESTION, build_prompt_ids, find_template
+from annotator.predictors.llava.layout import Layout
+from annotator.predictors.llava.prompt import QUESTION, build_prompt, find_template
 from annotator.predictors.llava.scoring import TreeScorer
 from annotator.predictors.llava.tree import answer_tree
+from annotator.predictors.llava.vision import Sights
 
 VOCABULARY = {"tiny": 512, "7b": 32064, "13b": 32064}
 """Small for ``tiny``, so that the output layer has as small a share of the work as in a full-sized model."""
@@ -49,6 +51,7 @@ class VicunaPieces:
     """As many tokens for the prompt's two texts (34 and 101) and for each answer as the Vicuna tokenizer has."""
 
     bos_token_id = 1
+    eos_token_id = 2
     PIECES = (" [", "male", "f", "em", "ale", ";", " ", *"0123456789", "]")
     FEMALE = ("f", "em", "ale")
 
@@ -73,7 +76,7 @@ class InFormat(TreeScorer):
     def _walk(self, logits: torch.Tensor) -> list[tuple[int, bool]]:
         return [(answer, True) for answer, _ in super()._walk(logits)]
 
-    def _generate(self, rows: Sequence[int], cache: Any) -> list[list[int]]:
+    def _generate(self, layout: Layout, rows: Sequence[int], cache: Any) -> list[list[int]]:
         return [[] for _ in rows]
 
 
@@ -122,20 +125,21 @@ class Way:
 def ways(model: Any, batch: int, device: str) -> list[Way]:
     """All ways at one batch size."""
     pieces = VicunaPieces()
-    prompt = build_prompt_ids(pieces, "vicuna_v1", QUESTION, model.config.image_token_index, 576)
-    assert len(prompt) == 712
+    prompt = build_prompt(pieces, "vicuna_v1", QUESTION, model.config.image_token_index)
+    assert len(prompt.ids(576)) == 712
     pixels = torch.randn(batch, 3, 336, 336, device=device, dtype=model.dtype)
-    ids = torch.tensor(prompt, device=device).expand(batch, -1)
+    ids = torch.tensor(prompt.ids(576), device=device).expand(batch, -1)
     whole = {"input_ids": ids, "pixel_values": pixels, "attention_mask": torch.ones_like(ids)}
     short, full = (
         InFormat(model, prompt, answer_tree(pieces, "vicuna_v1", QUESTION, full=kind), ends=[2])
         for kind in (False, True)
     )
+    sights = Sights({"pixel_values": pixels}, (576,) * batch)
     lengths = {"min_new_tokens": ANSWER_TOKENS, "max_new_tokens": ANSWER_TOKENS}
     return [
         Way("prefill", lambda: model(**whole, use_cache=False, logits_to_keep=1)),
-        Way(f"tree {len(short.tree)}", lambda: short.score(pixels)),
-        Way(f"tree {len(full.tree)}", lambda: full.score(pixels)),
+        Way(f"tree {len(short.tree)}", lambda: short.score(sights)),
+        Way(f"tree {len(full.tree)}", lambda: full.score(sights)),
         Way("generate", lambda: model.generate(**whole, do_sample=False, **lengths)),
     ]
 

@@ -18,7 +18,8 @@ from annotator.demo.figures import write_pictures
 from annotator.pipeline.ingest import ingest
 from annotator.pipeline.prelabel import prelabel
 from annotator.pipeline.project import create_project
-from annotator.predictors.registry import Lazy, open_models
+from annotator.predictors.lazy import Lazy
+from annotator.predictors.registry import open_models
 from annotator.settings import load_settings
 from annotator.store.session import open_store
 

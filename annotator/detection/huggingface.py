@@ -14,8 +14,9 @@ import torch
 from annotator.detection.labels import kinds_by_label
 from annotator.detection.suppress import Thresholds, refine
 from annotator.domain import Box, Detection
-from annotator.errors import ConfigurationError, WeightsInvalid, WeightsMissing
+from annotator.errors import WeightsInvalid, WeightsMissing
 from annotator.predictors.base import Pixels
+from annotator.predictors.device import pick_device
 from annotator.predictors.weights import version_of, weights_digest
 
 MIN_SIDE = 16
@@ -65,7 +66,7 @@ class HuggingFaceDetector:
         self.batch_size = batch_size
         self.thresholds = thresholds or Thresholds()
         self.version = huggingface_version(path, name, self.thresholds)
-        self._device = _torch_device(device)
+        self._device = pick_device(device)
         self._model, self._processor = _load(path)
         self._model.to(self._device)
         self._kinds = kinds_by_label(self._model.config.id2label, str(path))
@@ -139,16 +140,6 @@ def _check_config(path: Path) -> None:
 def _first_line(error: Exception) -> str:
     lines = str(error).splitlines()
     return lines[0] if lines else type(error).__name__
-
-
-def _torch_device(name: str) -> torch.device:
-    try:
-        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
-    except RuntimeError as error:
-        raise ConfigurationError(f"unknown device '{name}'; use auto, cpu, cuda or cuda:N") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigurationError(f"device '{name}' is not here; use cpu or auto")
-    return device
 
 
 def _presentable(image: Pixels) -> Pixels:

@@ -19,7 +19,8 @@ from annotator.detection.suppress import Thresholds, refine
 from annotator.domain import Box, Detection
 from annotator.errors import ConfigurationError, WeightsInvalid, WeightsMissing
 from annotator.predictors.base import Pixels
-from annotator.predictors.weights import file_digest, version_of
+from annotator.predictors.digests import file_digest
+from annotator.predictors.weights import version_of
 
 YOLO_LICENCE = "AGPL-3.0"
 INSTALL = "pip install 'annotator[yolo]'"

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from annotator.predictors.weights import file_digest
+from annotator.predictors.digests import file_digest
 
 MANIFEST_NAME = "manifest.json"
 KIND = "annotator-dataset"

@@ -28,7 +28,8 @@ from annotator.pipeline.triage import TriageReport, triage
 from annotator.pipeline.version import current_fit, ensemble_version, fit_in_force, remember_predictors
 from annotator.pipeline.watch import SILENT, Watch
 from annotator.predictors.base import PersonView, Predictor
-from annotator.predictors.registry import Lazy, ModelSet
+from annotator.predictors.lazy import Lazy
+from annotator.predictors.registry import ModelSet
 from annotator.settings import Settings
 from annotator.store import records
 from annotator.store.session import Store

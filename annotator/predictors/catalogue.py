@@ -10,7 +10,7 @@ from annotator.errors import UnknownName
 from annotator.model_options import ModelOptions
 
 Kind = Literal["detector", "predictor"]
-Family = Literal["huggingface", "yolo", "mivolo", "llava"]
+Family = Literal["huggingface", "yunet", "yolo", "mivolo", "llava"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,17 @@ class Entry:
         """Whether it is one commit of its repository for ever."""
         return self.revision is not None and self.revision != UNPINNED
 
+    @property
+    def known(self) -> str:
+        """What of its origin is fixed here: ``name``, ``commit``, or ``commit and sha256``; empty without a repository.
+
+        A download is checked against the hub's own checksums in any case; what is fixed here also guards against a
+        repository that changes.
+        """
+        if self.repository is None:
+            return ""
+        return "commit and sha256" if self.sha256 else "commit" if self.is_pinned else "name"
+
 
 UNPINNED = "main"
 LLAMA2 = "Llama 2 Community License (weights)"
@@ -55,6 +66,8 @@ MIVOLO = "CC BY-SA 4.0 or Apache-2.0, by its source: read it"
 REFERENCE_FILES = ("*.json", "*.bin", "tokenizer.model")
 HF_FILES = ("*.json", "*.safetensors", "tokenizer.model", "*.jinja")
 BODIES = "the person's crop, padded to a square of 336"
+TILES = "the person's crop, an overview of 336 and up to four tiles"
+PEOPLE = "whole images; finds people"
 MIVOLO_HOME = "https://github.com/WildChlamydia/MiVOLO"
 
 
@@ -73,10 +86,19 @@ def _mivolo(side: int) -> Entry:
     )  # fmt: skip
 
 
-def _dfine(letter: str, size: str, gigabytes: float) -> Entry:
+def _dfine(letter: str, size: str, gigabytes: float, revision: str, sha256: str | None = None) -> Entry:
     return Entry(
-        f"dfine-{letter}", "detector", "huggingface", "Apache-2.0", gigabytes, 1, "whole images; finds people",
-        repository=f"ustc-community/dfine-{size}-coco", revision=UNPINNED, files=HF_FILES,
+        f"dfine-{letter}", "detector", "huggingface", "Apache-2.0", gigabytes, 1, PEOPLE,
+        repository=f"ustc-community/dfine-{size}-coco", revision=revision, files=HF_FILES,
+        sha256={"model.safetensors": sha256} if sha256 else {},
+    )  # fmt: skip
+
+
+def _next(size: str, licence: str, gigabytes: float, memory_gb: float, revision: str = UNPINNED) -> Entry:
+    return Entry(
+        f"llava-next-{size}", "predictor", "llava", licence, gigabytes, memory_gb, TILES,
+        repository=f"llava-hf/llava-v1.6-{size}-hf", revision=revision, files=HF_FILES,
+        options=ModelOptions(batch_size=4),
     )  # fmt: skip
 
 
@@ -96,12 +118,32 @@ ENTRIES = (
     _sharegpt4v("13B", 26.7, 36),
     Entry(
         "llava-1.5-7b", "predictor", "llava", LLAMA2, 14.2, 20, BODIES,
-        repository="llava-hf/llava-1.5-7b-hf", revision=UNPINNED, files=HF_FILES,
+        repository="llava-hf/llava-1.5-7b-hf", revision="b234b804b114d9e37bb655e11cbbb5f5e971b7a9", files=HF_FILES,
+        sha256={
+            "model-00001-of-00003.safetensors": "c11dbf016ee7d35ee130c19b67e20eb04873996006f424b7bcbd453b6517ee66",
+            "model-00002-of-00003.safetensors": "46df6c6e5fad297fe7fbca4963dcf180cb1d0528cabc884d1f603311fed01328",
+            "model-00003-of-00003.safetensors": "4f06177c37ca13944e73b57dd6d051767b950dffc12400c700dfa2509c24c697",
+        },
     ),
-    _dfine("s", "small", 0.04),
-    _dfine("m", "medium", 0.08),
-    _dfine("l", "large", 0.13),
-    _dfine("x", "xlarge", 0.25),
+    _next("34b", "Apache-2.0", 69.5, 80, "66b6feb83d0249dc9f31a24bd3abfb63f90e41aa"),
+    _next("mistral-7b", "Apache-2.0", 15.1, 22, "52320fb52229c8d942b1dcb8b63b3dc8087bc83b"),
+    _next("vicuna-7b", LLAMA2, 14.1, 21, "c916e6cdcd760b4cecd1dd4907f84ac649f93b23"),
+    _next("vicuna-13b", LLAMA2, 26.7, 38),
+    _dfine(
+        "s", "small", 0.04, "f79e65b5fbb33ceb9d3ebba042955d7410c608f8",
+        "a144baff3a27bfd538fe37b11fa8d4fca5744b8c054b5301e7c699a1379cd18f",
+    ),
+    _dfine("m", "medium", 0.08, "4ab9f5e466432f4fcf9a9a023da6aa5ecc9c9829"),
+    _dfine("l", "large", 0.13, "aa8f8211545e4cff5adf52ea512f9ac74a9824ec"),
+    _dfine("x", "xlarge", 0.25, "ea4f6be7350bbe3c199ec6febc74168346cb5a68"),
+    Entry(
+        "yunet", "detector", "yunet", "MIT (trained on WIDER FACE)", 0.0003, 0.2, "whole images; finds faces",
+        repository="opencv/face_detection_yunet", revision="3cc26e7f1014a5ee5d74a42acee58bafc9d0a310",
+        files=("face_detection_yunet_2023mar.onnx",), weights="face_detection_yunet_2023mar.onnx",
+        sha256={
+            "face_detection_yunet_2023mar.onnx": "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
+        },
+    ),
     Entry(
         "yolo-face-person", "detector", "yolo", "AGPL-3.0 (weights and the ultralytics extra)", 0.14, 1,
         "whole images; finds people and faces",
@@ -119,12 +161,12 @@ REMOTE = ("gpt-4o", "gpt-4v")
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A named set: detector (``None``: the settings must name one), predictors, and how they are run.
+    """A named set: detector, predictors, and how they are run.
 
     With ``endpoints`` the ``[chat.NAME]`` endpoints of the settings are predictors as well.
     """
 
-    detector: str | None
+    detector: str
     predictors: tuple[str, ...]
     options: Mapping[str, ModelOptions] = field(default_factory=dict)
     endpoints: bool = False
@@ -132,14 +174,14 @@ class Profile:
 
 PROFILES: dict[str, Profile] = {
     "demo": Profile("demo-detector", ("demo-mivolo", "demo-mllm")),
-    "paper": Profile(None, ("mivolo-v2-384", "sharegpt4v-7b")),
+    "paper": Profile("dfine-m+yunet", ("mivolo-v2-384", "sharegpt4v-7b")),
     "small-gpu": Profile(
-        "dfine-m",
+        "dfine-m+yunet",
         ("mivolo-v2-384", "sharegpt4v-7b"),
         {"sharegpt4v-7b": ModelOptions(quantisation="4bit", batch_size=4)},
     ),
-    "cpu": Profile("dfine-s", ("mivolo-v2-384",)),
-    "remote": Profile("dfine-s", ("mivolo-v2-384",), endpoints=True),
+    "cpu": Profile("dfine-s+yunet", ("mivolo-v2-384",)),
+    "remote": Profile("dfine-s+yunet", ("mivolo-v2-384",), endpoints=True),
 }
 """The profiles by name."""
 

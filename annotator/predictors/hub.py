@@ -20,7 +20,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineMod
 from huggingface_hub.utils._headers import build_hf_headers
 
 from annotator.errors import ServiceError, WeightsInvalid
-from annotator.predictors.weights import file_digest
+from annotator.predictors.digests import file_digest
 
 ATTEMPTS = 5
 """How often a broken connection is mended before giving up; the count begins anew with every byte that came."""

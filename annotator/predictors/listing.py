@@ -13,7 +13,9 @@ from annotator.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One named model. ``state`` is ``here``, ``to pull``, ``to bring`` (by hand), ``endpoint`` or ``to configure``."""
+    """One named model. ``state`` is ``here``, ``to pull``, ``to bring`` (by hand), ``endpoint`` or ``to configure``;
+    ``known`` what of its origin is fixed: ``name``, ``commit``, ``commit and sha256``.
+    """
 
     name: str
     kind: str
@@ -25,6 +27,7 @@ class Listed:
     repository: str | None
     revision: str | None
     pinned: bool
+    known: str
     sha256: Mapping[str, str]
     options: Mapping[str, Any]
 
@@ -56,7 +59,8 @@ def _listed(entry: Entry, settings: Settings) -> Listed:
     options = entry.options.merged(settings.models[entry.name]) if entry.name in settings.models else entry.options
     return Listed(
         entry.name, entry.kind, state, entry.licence, entry.inputs, entry.gigabytes, entry.memory_gb,
-        entry.repository, entry.revision, entry.is_pinned, entry.sha256, options.model_dump(exclude_unset=True),
+        entry.repository, entry.revision, entry.is_pinned, entry.known, entry.sha256,
+        options.model_dump(exclude_unset=True),
     )  # fmt: skip
 
 
@@ -65,12 +69,24 @@ def _endpoint(name: str, settings: Settings) -> Listed:
     place = f"{endpoint.model} at {endpoint.base_url}" if endpoint else None
     state = "endpoint" if endpoint else "to configure"
     return Listed(
-        name, "predictor", state, "its operator's terms", "the person's crop", None, None, place, None, False, {}, {}
+        name,
+        "predictor",
+        state,
+        "its operator's terms",
+        "the person's crop",
+        None,
+        None,
+        place,
+        None,
+        False,
+        "",
+        {},
+        {},
     )
 
 
 def _own(name: str, settings: Settings) -> Listed:
     options = settings.models[name].model_dump(exclude_unset=True)
     return Listed(
-        name, "own", "here", "that of its weights", "", None, None, options["weights"], None, False, {}, options
+        name, "own", "here", "that of its weights", "", None, None, options["weights"], None, False, "", {}, options
     )

@@ -11,7 +11,8 @@ from pathlib import Path
 from annotator.errors import InputError, ServiceError, StorageError, UnknownName, WeightsInvalid, WeightsMissing
 from annotator.files import write_whole
 from annotator.predictors.catalogue import CATALOGUE, REMOTE, Entry
-from annotator.predictors.weights import SOURCE_FILE, file_digest
+from annotator.predictors.digests import file_digest
+from annotator.predictors.weights import SOURCE_FILE
 from annotator.settings import Settings
 
 TOWER_FILES = ("*.json", "*.bin", "*.safetensors")

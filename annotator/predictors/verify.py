@@ -8,8 +8,8 @@ from typing import Any
 
 from annotator.errors import InputError, UnknownName
 from annotator.predictors.catalogue import CATALOGUE, REMOTE, Kind
+from annotator.predictors.places import DETECTOR_FAMILIES, Place, locate, model_options
 from annotator.predictors.pull import check_files
-from annotator.predictors.registry import DETECTOR_FAMILIES, Place, locate, model_options
 from annotator.predictors.weights import version_of, weights_digest
 from annotator.settings import Settings
 
@@ -39,7 +39,8 @@ class Verified:
 def verify(name: str, settings: Settings) -> Verified:
     """Compares files with the record of their pull and loads the model strictly, on the CPU.
 
-    A YOLO file is a pickle and is not loaded: its sha256 is what the settings trust or not.
+    A YOLO file is a pickle and is not loaded: its sha256 is what the settings trust or not. Every byte is read,
+    whatever is remembered of earlier readings.
 
     Raises:
         UnknownName, InputError: there is no such model, or it has no weights here.
@@ -51,7 +52,7 @@ def verify(name: str, settings: Settings) -> Verified:
     place = locate(name, _kind(name, settings), settings)
     folder = place.path if place.path.is_dir() else place.path.parent
     files = check_files(folder)
-    digest = weights_digest(place.path)
+    digest = weights_digest(place.path, fresh=True)
     return Verified(name, place.path, digest, None if files is None else len(files), _load(place))
 
 
@@ -67,6 +68,11 @@ def _kind(name: str, settings: Settings) -> Kind:
 def _load(place: Place) -> int | None:
     """Loads strictly; returns how many parameters there are."""
     if place.family == "yolo":
+        return None
+    if place.family == "yunet":
+        from annotator.detection.yunet import YunetDetector
+
+        YunetDetector(place.path, name=place.name)
         return None
     if place.family == "mivolo":
         from annotator.predictors.mivolo.checkpoint import load_model

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from annotator.errors import StorageError, WeightsMissing
+from annotator.errors import WeightsMissing
+from annotator.predictors.digests import file_digest
 
 WEIGHT_PATTERNS = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.pth.tar")
 """File names that hold tensors."""
@@ -35,21 +36,8 @@ def weight_files(path: Path) -> list[Path]:
     return sorted(found | ({config} if config.is_file() else set()))
 
 
-def file_digest(path: Path) -> str:
-    """The sha256 of one file, 64 hex digits, read in pieces.
-
-    Raises:
-        StorageError: the file cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise StorageError(f"cannot read {path}: {error.strerror}") from error
-
-
-def weights_digest(path: Path) -> str:
-    """The sha256 of a model, 64 hex digits.
+def weights_digest(path: Path, *, fresh: bool = False) -> str:
+    """The sha256 of a model, 64 hex digits; ``fresh`` reads every file whatever is remembered of it.
 
     One file: the sha256 of its bytes. Several: the sha256 over ``name NUL sha256 LF`` of each, sorted by name, so that
     it depends on neither the folder's place nor the order on disk.
@@ -60,10 +48,10 @@ def weights_digest(path: Path) -> str:
     """
     files = weight_files(path)
     if len(files) == 1:
-        return file_digest(files[0])
+        return file_digest(files[0], fresh=fresh)
     total = hashlib.sha256()
     for file in files:
-        total.update(f"{file.name}\0{file_digest(file)}\n".encode())
+        total.update(f"{file.name}\0{file_digest(file, fresh=fresh)}\n".encode())
     return total.hexdigest()
 
 

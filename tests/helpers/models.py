@@ -9,7 +9,8 @@ import numpy as np
 
 from annotator.domain import Box, Detection, Prediction, PredictionStatus
 from annotator.predictors.base import PersonView, Pixels
-from annotator.predictors.registry import Lazy, ModelSet
+from annotator.predictors.lazy import Lazy
+from annotator.predictors.registry import ModelSet
 
 
 class HalvesDetector:

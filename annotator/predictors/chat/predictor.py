@@ -20,10 +20,10 @@ from annotator.predictors.chat.client import ANSWER_PATTERN, Capabilities, ChatC
 from annotator.predictors.chat.ledger import AnswerLedger
 from annotator.predictors.chat.limits import Limits
 from annotator.predictors.chat.logprobs import age_distribution, female_probability
-from annotator.predictors.llava.checkpoint import CHAT_TEMPLATE
 from annotator.predictors.llava.crops import crop_person
 from annotator.predictors.llava.parsing import parse_answer
 from annotator.predictors.llava.preprocess import preprocess
+from annotator.predictors.llava.processor_files import CHAT_TEMPLATE
 from annotator.predictors.llava.prompt import QUESTION
 
 _JPEG_QUALITY = 95

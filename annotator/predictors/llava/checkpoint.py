@@ -17,34 +17,21 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from annotator.errors import WeightsInvalid
-from annotator.predictors.llava.preprocess import CLIP_MEAN, CLIP_STD
+from annotator.errors import UnknownName, WeightsInvalid
+from annotator.predictors.llava.processor_files import CHAT_TEMPLATES, write_json, write_processor_files
 from annotator.predictors.llava.quantisation import check_quantised, quantisation_config
 from annotator.predictors.weights import weight_files
 
-MODEL_TYPES = ("llava",)
+MODEL_TYPES = ("llava", "llava_next")
 
 _DISK_PREFIXES = (
     ("model.vision_tower.vision_model.", "vision_tower.vision_model."),
     ("model.vision_tower.", "vision_tower.vision_model."),
     ("model.multi_modal_projector.", "multi_modal_projector."),
     ("model.language_model.", "language_model.model."),
+    ("model.image_newline", "image_newline"),
     ("lm_head.", "language_model.lm_head."),
 )
-
-CHAT_TEMPLATE = (
-    "{{ bos_token }}A chat between a curious user and an artificial intelligence assistant. The assistant gives "
-    "helpful, detailed, and polite answers to the user's questions. {% for message in messages %}"
-    "{% if message['role'] == 'user' %}USER: "
-    "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
-    "{% for part in message['content'] if part['type'] == 'image' %}<image>\n{% endfor %}"
-    "{% for part in message['content'] if part['type'] == 'text' %}{{ part['text'] }}{% endfor %}{% endif %} "
-    "{% elif message['role'] == 'assistant' %}ASSISTANT: "
-    "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
-    "{% for part in message['content'] if part['type'] == 'text' %}{{ part['text'] }}{% endfor %}{% endif %}"
-    "{{ eos_token }}{% endif %}{% endfor %}{% if add_generation_prompt %}ASSISTANT:{% endif %}"
-)
-"""``vicuna_v1`` as a chat template, with the BOS, system text and EOS that llava-hf's own one lacks."""
 
 
 def disk_name(name: str) -> str:
@@ -59,16 +46,22 @@ def disk_name(name: str) -> str:
     raise WeightsInvalid(f"'{name}' is no parameter of a LLaVA model")
 
 
-def save_llava(model: Any, tokenizer: Any, folder: Path | str, dtype: torch.dtype | None = None) -> None:
-    """Write a ``LlavaForConditionalGeneration`` and its tokenizer as a folder that :func:`load_llava` reads.
+def save_llava(
+    model: Any, tokenizer: Any, folder: Path | str, dtype: torch.dtype | None = None, template: str = "vicuna_v1"
+) -> None:
+    """Write a LLaVA or LLaVA-NeXT model and its tokenizer as a folder that :func:`load_llava` reads.
 
-    ``dtype`` is the precision of the tensors on disk, by default the one they have. Layout: config.json,
+    ``dtype`` is the precision of the tensors on disk, by default the one they have; ``template`` the conversation that
+    the model was trained on, one of those that have a chat template. Layout: config.json,
     generation_config.json, model.safetensors (or shards with their index), tokenizer files, preprocessor_config.json,
     processor_config.json, chat_template.jinja.
 
     Raises:
         WeightsInvalid: the model is quantised: its tensors have other names and, once it has run, other contents.
+        UnknownName: there is no chat template of that name.
     """
+    if template not in CHAT_TEMPLATES:
+        raise UnknownName("chat template", template, list(CHAT_TEMPLATES))
     if getattr(model, "is_quantized", False):
         raise WeightsInvalid("a quantised model cannot be saved in this layout; save the weights it was loaded from")
     folder = Path(folder)
@@ -79,46 +72,11 @@ def save_llava(model: Any, tokenizer: Any, folder: Path | str, dtype: torch.dtyp
     named = ((disk_name(name), tensor) for name, tensor in model.state_dict().items())
     kept = ((name, tensor) for name, tensor in named if not (tied and name == "language_model.lm_head.weight"))
     write_shards(((name, tensor.to(dtype or tensor.dtype)) for name, tensor in kept), folder)
-    model.config.architectures = ["LlavaForConditionalGeneration"]
+    model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(folder)
     model.generation_config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    write_processor_files(folder, model.config)
-
-
-def write_processor_files(folder: Path, config: Any) -> None:
-    """Image processor, processor and chat template: pad to square, and a prompt that begins with BOS."""
-    vision = config.vision_config
-    side = {"height": vision.image_size, "width": vision.image_size}
-    image = {
-        "image_processor_type": "LlavaImageProcessor",
-        "do_pad": True,
-        "do_resize": True,
-        "size": {"shortest_edge": vision.image_size},
-        "resample": 3,
-        "do_center_crop": True,
-        "crop_size": side,
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": list(CLIP_MEAN),
-        "image_std": list(CLIP_STD),
-        "do_convert_rgb": True,
-    }
-    processor = {
-        "processor_class": "LlavaProcessor",
-        "patch_size": vision.patch_size,
-        "vision_feature_select_strategy": config.vision_feature_select_strategy,
-        "num_additional_image_tokens": 1,
-        "image_token": "<image>",
-    }
-    _write_json(folder / "preprocessor_config.json", {**image, "processor_class": "LlavaProcessor"})
-    _write_json(folder / "processor_config.json", processor)
-    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_processor_files(folder, model.config, template)
 
 
 def write_shards(tensors: Iterable[tuple[str, torch.Tensor]], folder: Path, shard_bytes: int = 4_000_000_000) -> None:
@@ -141,7 +99,7 @@ def write_shards(tensors: Iterable[tuple[str, torch.Tensor]], folder: Path, shar
     if len(names) > 1:
         weight_map = {name: names[number] for name, number in sorted(places.items())}
         content = {"metadata": {"total_size": total}, "weight_map": weight_map}
-        _write_json(folder / "model.safetensors.index.json", content)
+        write_json(folder / "model.safetensors.index.json", content)
 
 
 def _fill(tensors: Iterable[tuple[str, torch.Tensor]], shard_bytes: int) -> Iterator[dict[str, torch.Tensor]]:
@@ -227,7 +185,9 @@ def _check_kind(folder: Path) -> None:
     except (OSError, ValueError, AttributeError) as error:
         raise WeightsInvalid(f"{folder} has no readable config.json: {error}") from error
     if kind not in MODEL_TYPES:
-        raise WeightsInvalid(f"{folder} holds a model of type '{kind}', not 'llava'; see `annotator models convert`")
+        raise WeightsInvalid(
+            f"{folder} holds a model of type '{kind}', not {' or '.join(MODEL_TYPES)}; see `annotator models convert`"
+        )
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from annotator.errors import StorageError, WeightsInvalid
-from annotator.predictors.llava.checkpoint import disk_name, write_processor_files, write_shards
+from annotator.predictors.llava.checkpoint import disk_name, write_shards
+from annotator.predictors.llava.processor_files import write_processor_files
 from annotator.predictors.llava.reference import (
     Tower,
     find_tower,

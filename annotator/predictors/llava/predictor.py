@@ -12,15 +12,23 @@ import numpy as np
 import torch
 
 from annotator.domain import Gender, Prediction, PredictionStatus
-from annotator.errors import ConfigurationError, UnknownName, WeightsInvalid
-from annotator.predictors.base import PersonView, Pixels
+from annotator.errors import UnknownName, WeightsInvalid
+from annotator.predictors.base import PersonView
+from annotator.predictors.device import arithmetic, pick_device
 from annotator.predictors.llava.checkpoint import load_llava, load_tokenizer
 from annotator.predictors.llava.crops import check_crop, crop_person
 from annotator.predictors.llava.parsing import ParsedAnswer, parse_answer
-from annotator.predictors.llava.preprocess import normalise, preprocess
-from annotator.predictors.llava.prompt import QUESTION, answer_text, build_prompt_ids, find_template
+from annotator.predictors.llava.prompt import (
+    QUESTION,
+    answer_text,
+    build_prompt,
+    end_tokens,
+    find_template,
+    usual_template,
+)
 from annotator.predictors.llava.scoring import Score, TreeScorer
 from annotator.predictors.llava.tree import AgeGender, answer_tree, summarise
+from annotator.predictors.llava.vision import Sight, vision_of
 from annotator.predictors.versions import llava_suffix
 from annotator.predictors.weights import version_of, weights_digest
 
@@ -30,20 +38,21 @@ Answer = Literal["median", "greedy"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """One person, ready for the model: ``pixels`` is ``(side, side, 3)`` uint8, ``None`` where nothing can be seen.
+    """One person, ready for the model: ``sight`` is ``None`` where nothing can be seen.
 
     ``source`` says what is on it: ``body``, ``face``, ``no-face``, or ``nothing``. ``width`` and ``height`` are those
     of the crop before it was resized.
     """
 
-    pixels: Pixels | None
+    sight: Sight | None
     source: str
     width: int = 0
     height: int = 0
 
 
 class LlavaPredictor:
-    """A LLaVA-1.5 or ShareGPT4V model in the llava-hf layout, scored over the tree of all answers in one pass.
+    """A LLaVA-1.5, ShareGPT4V or LLaVA-NeXT model in the llava-hf layout, scored over the tree of all answers in one
+    pass.
 
     Where the model's own greedy answer leaves the tree ("I cannot ...", a range) that answer is generated to its end
     and parsed: it then decides the age, and a refusal has none. Otherwise ``age`` is the distribution's median, or the
@@ -57,7 +66,8 @@ class LlavaPredictor:
         batch_size: people for one call.
         notice: a caveat to show with every prediction.
         answer: ``median`` or ``greedy``.
-        template: the conversation around the question, ``vicuna_v1``, ``share4v_v1`` or ``share4v_v0``.
+        template: the conversation around the question, one of `annotator.predictors.llava.prompt.TEMPLATES`; by default
+            the one that the folder's chat template is of.
         crop: ``body``, ``face`` or ``no-face``.
         full_tree: whether an age of several digits counts in the distribution only with its ``]`` (271 tokens are then
             fed instead of 37). The greedy answer is the model's own, to its end, with either tree.
@@ -81,7 +91,7 @@ class LlavaPredictor:
         batch_size: int = 16,
         notice: str | None = None,
         answer: str = "median",
-        template: str = "vicuna_v1",
+        template: str | None = None,
         crop: str = "body",
         full_tree: bool = False,
         quantisation: str | None = None,
@@ -91,29 +101,32 @@ class LlavaPredictor:
             raise UnknownName("answer", answer, get_args(Answer))
         self.name, self.notice, self.batch_size = name, notice, batch_size
         self.answer = cast("Answer", answer)
-        self.template = find_template(template)
+        self.template = find_template(template or usual_template(Path(path)))
         self.full_tree = full_tree
-        place = _device(device)
-        number = _dtype(dtype, place)
+        place = pick_device(device)
+        number = arithmetic(dtype, on_gpu=place.type == "cuda", best="bfloat16")
         self._weights = version_of(name, weights_digest(Path(path)))
-        self._arithmetic = (str(number).removeprefix("torch."), quantisation)
+        self._arithmetic = (number, quantisation)
         self._show(crop)
         self._tokenizer = load_tokenizer(path)
-        self._model = load_llava(path, dtype=number, device=place, quantisation=quantisation, device_map=device_map)
-        self.side = int(self._model.config.vision_config.image_size)
+        self._model = load_llava(
+            path,
+            dtype=getattr(torch, number),
+            device=str(place),
+            quantisation=quantisation,
+            device_map=device_map,
+        )
+        self._vision = vision_of(self._model.config)
         self._scorer = self._make_scorer()
 
     def _make_scorer(self) -> TreeScorer:
         config = self._model.config
-        prompt = build_prompt_ids(
-            self._tokenizer, self.template.name, QUESTION, config.image_token_index, image_tokens(config)
-        )
+        prompt = build_prompt(self._tokenizer, self.template.name, QUESTION, config.image_token_index)
         tree = answer_tree(self._tokenizer, self.template.name, QUESTION, full=self.full_tree)
-        highest = max(*prompt, int(tree.tokens.max()), int(tree.columns.max()))
+        highest = max(*prompt.ids(1), int(tree.tokens.max()), int(tree.columns.max()))
         if highest >= config.text_config.vocab_size:
             raise WeightsInvalid(f"the tokenizer has token {highest}, the model only {config.text_config.vocab_size}")
-        end = self._tokenizer.eos_token_id
-        return TreeScorer(self._model, prompt, tree, ends=[] if end is None else [end])
+        return TreeScorer(self._model, prompt, tree, ends=end_tokens(self._tokenizer, self.template))
 
     def showing(self, crop: str) -> LlavaPredictor:
         """The same model in memory, shown other crops; its version says so.
@@ -136,19 +149,17 @@ class LlavaPredictor:
         if found is None:
             return Prepared(None, "nothing")
         pixels, source = found
-        return Prepared(preprocess(pixels, self.side), source, pixels.shape[1], pixels.shape[0])
+        return Prepared(self._vision.look(pixels), source, pixels.shape[1], pixels.shape[0])
 
     def predict(self, batch: Sequence[Prepared]) -> list[Prediction]:
         """One prediction for each prepared person, in order; ``no_evidence`` where there was nothing to see."""
-        seen = [one for one in batch if one.pixels is not None]
-        scores = iter(self._score(seen))
-        return [self._nothing() if one.pixels is None else self._prediction(one, next(scores)) for one in batch]
+        scores = iter(self._score([one.sight for one in batch if one.sight is not None]))
+        return [self._nothing() if one.sight is None else self._prediction(one, next(scores)) for one in batch]
 
-    def _score(self, people: Sequence[Prepared]) -> list[Score]:
-        if not people:
+    def _score(self, sights: Sequence[Sight]) -> list[Score]:
+        if not sights:
             return []
-        stacked = torch.from_numpy(np.stack([cast("Pixels", one.pixels) for one in people]))
-        return self._scorer.score(normalise(stacked.to(self._model.device), self._model.dtype))
+        return self._scorer.score(self._vision.gather(sights, self._model.device, self._model.dtype))
 
     def _nothing(self) -> Prediction:
         wanted = {"body": "body or face", "face": "face", "no-face": "body"}[self.crop]
@@ -181,7 +192,7 @@ class LlavaPredictor:
     def _text(self, score: Score) -> str:
         """The model's greedy answer in words."""
         if score.generated is None:
-            return answer_text(*score.greedy).strip()
+            return answer_text(*score.greedy)
         text: str = self._tokenizer.decode(score.generated, skip_special_tokens=True)
         return text.split(self.template.stop)[0].strip()
 
@@ -205,13 +216,6 @@ class LlavaPredictor:
         }
 
 
-def image_tokens(config: Any) -> int:
-    """How many tokens an image takes in the prompt of a ``LlavaConfig``."""
-    vision = config.vision_config
-    patches = (int(vision.image_size) // int(vision.patch_size)) ** 2
-    return patches + 1 if config.vision_feature_select_strategy == "full" else patches
-
-
 def _agreeing(female_probability: float, gender: Gender | None) -> float:
     """P(female), held on the side of the gender that the answer names."""
     if gender is Gender.FEMALE:
@@ -225,20 +229,3 @@ def _shorten(text: str, length: int = 120) -> str:
     """``text`` on one line, cut to ``length`` characters."""
     line = " ".join(text.split())
     return line if len(line) <= length else line[: length - 3] + "..."
-
-
-def _device(name: str) -> str:
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigurationError(f'device \'{name}\' is not here; set device = "cpu" or "auto"')
-    return name
-
-
-def _dtype(name: str, device: str) -> torch.dtype:
-    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if name == "auto":
-        return torch.float32 if device == "cpu" else torch.bfloat16
-    if name not in known:
-        raise UnknownName("dtype", name, ["auto", *known])
-    return known[name]

@@ -11,7 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from annotator.domain import Gender
+from annotator.predictors.llava.layout import Layout, additive, lay_out
+from annotator.predictors.llava.prompt import Prompt
 from annotator.predictors.llava.tree import AnswerTree
+from annotator.predictors.llava.vision import Sights
 
 MAX_NEW_TOKENS = 64
 """How long a free answer may become; one in the format takes ten tokens."""
@@ -32,57 +35,51 @@ class Score:
 
 
 class TreeScorer:
-    """Scores an answer tree after one fixed prompt; every row has the same length, so nothing is padded."""
+    """Scores an answer tree after one prompt, in which each picture takes as many tokens as it needs."""
 
-    def __init__(self, model: Any, prompt: Sequence[int], tree: AnswerTree, *, ends: Sequence[int]) -> None:
+    def __init__(self, model: Any, prompt: Prompt, tree: AnswerTree, *, ends: Sequence[int]) -> None:
         self.model = model
         self.device = model.device
+        self.prompt = prompt
         self.tree = tree.to(self.device)
-        self.length = len(prompt)
         self._ends_of_text = list(ends)
-        self._prompt = torch.tensor(prompt, device=self.device)
-        self._ids = torch.cat([self._prompt, self.tree.tokens])[None]
-        depth = self.length + self.tree.depth
-        self._positions = torch.cat([torch.arange(self.length, device=self.device), depth])[None]
-        self._mask = _additive(self._allowed()[None, None], model.dtype)
         self._choices, self._is_choice = _pad([sorted(children) for children in tree.children], self.device)
         self._ends = _ends(tree)
-        self._kept = torch.arange(self.length - 1, len(self._ids[0]), device=self.device)
-
-    def _allowed(self) -> torch.Tensor:
-        """``(s, s)`` bool: the prompt is causal, a node sees the prompt and its ancestors."""
-        size = self.length + len(self.tree)
-        allowed = torch.ones(size, size, dtype=torch.bool, device=self.device).tril()
-        allowed[self.length :, self.length :] = self.tree.ancestors
-        return allowed
+        self._last: tuple[tuple[int, ...], Layout] | None = None
 
     @torch.inference_mode()
-    def score(self, pixels: torch.Tensor) -> list[Score]:
-        """Scores of ``(n, 3, s, s)`` normalised pictures."""
-        logits, cache = self._forward(pixels)
+    def score(self, sights: Sights) -> list[Score]:
+        """Scores of some pictures, in order."""
+        layout = self._layout(sights.tokens)
+        logits, cache = self._forward(layout, sights)
         totals = _path_scores(logits, self.tree).double().cpu().numpy()
         walks = self._walk(logits)
         answers = [answer for answer, _ in walks]
         stays = [stays for _, stays in walks]
         if any(stay and self.tree.closing[answer] is not None for answer, stay in walks):
-            stays = [stay and closed for stay, closed in zip(stays, self._closes(answers, cache), strict=True)]
+            stays = [stay and closed for stay, closed in zip(stays, self._closes(layout, answers, cache), strict=True)]
         off = [row for row, stay in enumerate(stays) if not stay]
-        texts = dict(zip(off, self._generate(off, cache), strict=True)) if off else {}
+        texts = dict(zip(off, self._generate(layout, off, cache), strict=True)) if off else {}
         return [Score(totals[row], self.tree.answers[answer], texts.get(row)) for row, answer in enumerate(answers)]
 
-    def _forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, Any]:
+    def _layout(self, tokens: tuple[int, ...]) -> Layout:
+        """That of the call before where it was the same, as in every full batch of one token count."""
+        if self._last is None or self._last[0] != tokens:
+            self._last = tokens, lay_out(self.prompt, tokens, self.tree, self.model.dtype, self.device)
+        return self._last[1]
+
+    def _forward(self, layout: Layout, sights: Sights) -> tuple[torch.Tensor, Any]:
         from transformers import DynamicCache
 
-        count = len(pixels)
         cache = DynamicCache(config=self.model.config.text_config)
         output = self.model(
-            input_ids=self._ids.expand(count, -1),
-            pixel_values=pixels,
-            attention_mask=self._mask,
-            position_ids=self._positions,
+            input_ids=layout.ids,
+            **sights.inputs,
+            attention_mask=layout.mask,
+            position_ids=layout.positions,
             past_key_values=cache,
             use_cache=True,
-            logits_to_keep=self._kept,
+            logits_to_keep=torch.arange(layout.length - 1, layout.ids.shape[1], device=self.device),
         )
         return output.logits, cache
 
@@ -105,7 +102,7 @@ class TreeScorer:
                 return self._ends[row, token], stays
             row = following
 
-    def _closes(self, answers: Sequence[int], cache: Any) -> list[bool]:
+    def _closes(self, layout: Layout, answers: Sequence[int], cache: Any) -> list[bool]:
         """For each picture whether its answer, of which the tree holds the beginning only, is then closed.
 
         Feeds the last token of each answer's path, beside the tree: one step of decoding for the whole batch.
@@ -113,13 +110,13 @@ class TreeScorer:
         picked = torch.tensor(answers, device=self.device)
         last = self.tree.valid[picked].sum(-1) - 1
         tokens, rows = self.tree.columns[picked, last], self.tree.rows[picked, last]
-        seen = torch.ones(len(answers), self.length + len(self.tree) + 1, dtype=torch.bool, device=self.device)
         lineage = torch.cat([torch.zeros_like(self.tree.ancestors[:1]), self.tree.ancestors])
-        seen[:, self.length : -1] = lineage[rows]
+        itself = torch.ones(len(answers), 1, dtype=torch.bool, device=self.device)
+        seen = torch.cat([layout.real[:, : layout.length], lineage[rows], itself], 1)
         output = self.model(
             input_ids=tokens[:, None],
-            attention_mask=_additive(seen[:, None, None], self.model.dtype),
-            position_ids=(self.length + last)[:, None],
+            attention_mask=additive(seen[:, None, None], self.model.dtype),
+            position_ids=(layout.positions[:, layout.length - 1] + 1 + last)[:, None],
             past_key_values=cache,
             use_cache=True,
         )
@@ -127,14 +124,16 @@ class TreeScorer:
         closing = [self.tree.closing[answer] for answer in answers]
         return [wanted in (None, token) for wanted, token in zip(closing, following, strict=True)]
 
-    def _generate(self, rows: Sequence[int], cache: Any) -> list[list[int]]:
+    def _generate(self, layout: Layout, rows: Sequence[int], cache: Any) -> list[list[int]]:
         """The model's own greedy answers for some pictures of the batch, from the prompt that is already cached."""
-        cache.crop(self.length - 1 - cache.get_seq_length())  # keeps all but the last token, which is fed again
-        cache.batch_select_indices(torch.tensor(rows, device=self.device))
-        ids = self._prompt.expand(len(rows), -1)
+        picked = torch.tensor(rows, device=self.device)
+        ids = layout.prompts[picked]
+        kept = min(layout.length, ids.shape[1] - 1)  # the prompt's last token at least is fed again
+        cache.crop(kept - cache.get_seq_length())
+        cache.batch_select_indices(picked)
         output = self.model.generate(
             input_ids=ids,
-            attention_mask=torch.ones_like(ids),
+            attention_mask=layout.real[picked].long(),
             past_key_values=cache,
             do_sample=False,
             num_beams=1,
@@ -142,13 +141,7 @@ class TreeScorer:
             eos_token_id=self._ends_of_text or None,
             pad_token_id=self._ends_of_text[0] if self._ends_of_text else 0,
         )
-        return [_until(row[self.length :], self._ends_of_text) for row in output.tolist()]
-
-
-def _additive(allowed: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """A mask to add: eager attention adds whatever it gets, so that a bool one would be silently wrong there."""
-    mask = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
-    return mask.masked_fill_(~allowed, torch.finfo(dtype).min)
+        return [_until(row[ids.shape[1] :], self._ends_of_text) for row in output.tolist()]
 
 
 def _path_scores(logits: torch.Tensor, tree: AnswerTree) -> torch.Tensor:

@@ -2,7 +2,9 @@
 
 Every answer is a path from the end of the prompt. Nodes are fed to the model together with the prompt; a path's last
 token is never fed, only its probability is read. Rows of the model's output: row 0 is the last position of the prompt,
-row ``n + 1`` is node ``n``. For the tokens of Llama the tree has 271 nodes, the shortened one 37.
+row ``n + 1`` is node ``n``. For the tokens of Llama the tree has 271 nodes, the shortened one 37. Where a tokenizer
+joins the end of the prompt with the answer the tree takes the prompt's last tokens over, so that paths are made of the
+tokens that the model was trained on.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from annotator.domain import MAX_AGE, Gender
-from annotator.predictors.llava.prompt import Tokenizer, answer_ids, answer_text
+from annotator.predictors.llava.prompt import Tokenizer, answer_text, fork_ids
 
 ANSWERS = tuple((gender, age) for gender in (Gender.MALE, Gender.FEMALE) for age in range(MAX_AGE + 1))
 """The 262 answers; ages of men first."""
@@ -35,6 +37,7 @@ class AnswerTree:
         children: for each row its tokens, with the row that follows or ``None`` at the end of a path.
         answers: ``a`` pairs of gender and age.
         closing: for each answer the token that must still follow its path, ``None`` where the path is complete.
+        cut: how many of the prompt's last tokens are part of the paths and no longer of the prompt, usually 0.
     """
 
     tokens: torch.Tensor
@@ -46,6 +49,7 @@ class AnswerTree:
     children: tuple[dict[int, int | None], ...]
     answers: tuple[tuple[Gender, int], ...]
     closing: tuple[int | None, ...]
+    cut: int = 0
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -64,10 +68,10 @@ def answer_tree(tokenizer: Tokenizer, template: str, question: str, *, full: boo
     that the answer *begins* so (``[male; 25-30]`` counts for 25). The ``full`` tree demands the ``]`` of every answer.
     """
     texts = [answer_text(gender, age) for gender, age in ANSWERS]
-    paths = answer_ids(tokenizer, template, question, texts)
+    cut, paths = fork_ids(tokenizer, template, question, texts)
     kept = paths if full else _shortened(paths, [age for _, age in ANSWERS])
     closing = [None if len(short) == len(path) else path[-1] for short, path in zip(kept, paths, strict=True)]
-    return build_tree(kept, ANSWERS, closing)
+    return replace(build_tree(kept, ANSWERS, closing), cut=cut)
 
 
 def _shortened(paths: Sequence[Sequence[int]], ages: Sequence[int]) -> list[list[int]]:

@@ -17,6 +17,7 @@ from annotator.domain import Prediction, PredictionStatus
 from annotator.errors import ConfigurationError
 from annotator.images.crops import dataset_face_crop, dataset_person_crop, face_crop, letterbox, person_crop
 from annotator.predictors.base import PersonView, Pixels
+from annotator.predictors.device import arithmetic, pick_device
 from annotator.predictors.mivolo.architecture import ModelMeta
 from annotator.predictors.mivolo.checkpoint import load_model
 from annotator.predictors.versions import mivolo_suffix
@@ -84,13 +85,15 @@ class MiVOLOPredictor:
         dtype: Dtype = "auto",
         compiled: bool = False,
     ) -> None:
-        self.device = _device(device)
-        self.dtype = _dtype(dtype, self.device)
+        self.device = pick_device(device)
+        number = arithmetic(dtype, on_gpu=self.device.type == "cuda", best="float16")
+        self.dtype: torch.dtype = getattr(torch, number)
         model = load_model(path, accelerated=self.device.type == "cpu" and not compiled)
         self.meta = model.meta
         self.name, self.notice = name, notice
         self.batch_size = batch_size or (8 if self.device.type == "cpu" else 64)
         self._weights = version_of(name, weights_digest(Path(path)))
+        self._number = number
         self._show(inputs, crops)
         self.model = model.to(self.device, self.dtype)
         self._fixed_batch = compiled
@@ -114,7 +117,7 @@ class MiVOLOPredictor:
         if crops not in get_args(Crops):
             raise ConfigurationError(f"unknown crops '{crops}'; known are: {', '.join(get_args(Crops))}")
         self.inputs, self.crops = inputs, crops
-        self.version = self._weights + mivolo_suffix(inputs, _name(self.dtype), crops)
+        self.version = self._weights + mivolo_suffix(inputs, self._number, crops)
 
     def prepare(self, view: PersonView) -> PreparedPerson:
         """Crop as the reference does and letterbox to the model's side."""
@@ -207,15 +210,6 @@ class MiVOLOPredictor:
         return Prediction(self.name, self.version, status, reason=reason, details=details)
 
 
-def _name(dtype: torch.dtype) -> str:
-    """As the settings call it.
-
-    >>> _name(torch.float16)
-    'float16'
-    """
-    return str(dtype).removeprefix("torch.")
-
-
 def _female_probability(male: float, female: float) -> float:
     """The softmax over the two logits.
 
@@ -231,22 +225,3 @@ def _check_inputs(inputs: str, meta: ModelMeta, name: str) -> None:
         raise ConfigurationError(f"unknown inputs '{inputs}'; known are: {', '.join(get_args(Inputs))}")
     if meta.channels == 3 and inputs in ("body", "no-face"):
         raise ConfigurationError(f"predictor '{name}' sees faces only and cannot take inputs '{inputs}'")
-
-
-def _device(device: str) -> torch.device:
-    try:
-        chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    except RuntimeError as error:
-        raise ConfigurationError(f"unknown device '{device}'; use auto, cpu, cuda or cuda:N") from error
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigurationError(f"device '{device}' is not here; use --device cpu")
-    return chosen
-
-
-def _dtype(dtype: str, device: torch.device) -> torch.dtype:
-    if dtype not in get_args(Dtype):
-        raise ConfigurationError(f"unknown dtype '{dtype}'; known are: {', '.join(get_args(Dtype))}")
-    if dtype == "auto":
-        return torch.float32 if device.type == "cpu" else torch.float16
-    chosen: torch.dtype = getattr(torch, dtype)
-    return chosen

@@ -97,7 +97,7 @@ def test_wrong_settings(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert words in one_line(run("prelabel"))
 
 
-def test_a_detector_is_asked_for(run: Run, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_weights_name_the_command(run: Run, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     monkeypatch.chdir(project)
     monkeypatch.setenv("ANNOTATOR_PROFILE", "paper")
@@ -105,7 +105,7 @@ def test_a_detector_is_asked_for(run: Run, project: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("ANNOTATOR_DETECTOR", "given")
     assert "run `annotator models pull mivolo-v2-384`" in one_line(run("prelabel"))
     monkeypatch.delenv("ANNOTATOR_DETECTOR")
-    assert "has no detector of its own; set detector" in one_line(run("prelabel"))
+    assert "run `annotator models pull dfine-m`" in one_line(run("prelabel"))
 
 
 def test_pulling_what_is_unknown_or_shipped(run: Run, project: Path) -> None:

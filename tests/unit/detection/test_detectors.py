@@ -28,7 +28,7 @@ from annotator.domain import Box, Detection, Gender, Truth
 from annotator.errors import ConfigurationError, WeightsInvalid, WeightsMissing
 from annotator.images.items import GivenPerson
 from annotator.predictors.base import Pixels
-from annotator.predictors.weights import file_digest
+from annotator.predictors.digests import file_digest
 
 EVERYTHING = Thresholds(person=0.0, face=0.0, duplicate_iou=0.999)
 

@@ -18,7 +18,8 @@ from annotator.pipeline.triage import triage
 from annotator.pipeline.truths import in_the_draw, trusted_people
 from annotator.pipeline.version import predictors_in_use
 from annotator.pipeline.votes import record_votes
-from annotator.predictors.registry import Lazy, ModelSet
+from annotator.predictors.lazy import Lazy
+from annotator.predictors.registry import ModelSet
 from annotator.settings import Settings
 from annotator.store.session import Store
 from annotator.store.tables import EventRow, FitRow, ImageRow, LabelRow, PersonRow, PredictionRow, PreLabelRow

@@ -8,7 +8,8 @@ from annotator.endpoint import Endpoint
 from annotator.errors import ConfigurationError, UnknownName, WeightsMissing
 from annotator.model_options import ModelOptions
 from annotator.predictors.catalogue import CATALOGUE, PROFILES
-from annotator.predictors.registry import check_predictor, model_options, open_detector, open_models, open_predictor
+from annotator.predictors.places import model_options
+from annotator.predictors.registry import check_predictor, open_detector, open_models, open_predictor
 from annotator.settings import Settings, load_settings
 
 
@@ -63,14 +64,14 @@ def test_every_profile_names_what_exists():
     for profile in PROFILES.values():
         for name in (*profile.predictors, *profile.options):
             assert CATALOGUE[name].kind == "predictor"
-        if profile.detector:
-            assert CATALOGUE[profile.detector].kind == "detector"
+        for name in profile.detector.split("+"):
+            assert CATALOGUE[name].kind == "detector"
 
 
 def test_a_profile_without_its_weights_says_what_to_run(tmp_path):
     with pytest.raises(WeightsMissing, match="annotator models pull dfine-s"):
         open_models(settings_with(tmp_path, profile="cpu"))
-    with pytest.raises(ConfigurationError, match=r"dfine-m\+huggingface:FACES"):
+    with pytest.raises(WeightsMissing, match="annotator models pull dfine-m"):
         open_models(settings_with(tmp_path, profile="paper"))
 
 
@@ -95,3 +96,37 @@ def test_two_detectors_are_one(tmp_path):
     image = np.random.default_rng(0).integers(0, 255, (200, 160, 3), np.uint8)
     alone = open_detector("demo-detector", settings).get().detect([image])
     assert both.detect([image]) == alone
+
+
+def test_each_entry_says_what_of_its_origin_is_fixed():
+    assert {name: entry.known for name, entry in CATALOGUE.items() if entry.repository} == {
+        "mivolo-v2-384": "commit and sha256",
+        "sharegpt4v-7b": "name",
+        "sharegpt4v-13b": "name",
+        "llava-1.5-7b": "commit and sha256",
+        "llava-next-34b": "commit",
+        "llava-next-mistral-7b": "commit",
+        "llava-next-vicuna-7b": "commit",
+        "llava-next-vicuna-13b": "name",
+        "dfine-s": "commit and sha256",
+        "dfine-m": "commit",
+        "dfine-l": "commit",
+        "dfine-x": "commit",
+        "yunet": "commit and sha256",
+        "yolo-face-person": "name",
+    }
+    for entry in CATALOGUE.values():
+        assert all(len(digest) == 64 and int(digest, 16) for digest in entry.sha256.values())
+        assert not entry.is_pinned or (len(entry.revision) == 40 and int(entry.revision, 16))
+
+
+@pytest.mark.parametrize("device", ["toaster", "cuda:99", "mps"])
+def test_every_family_refuses_the_same_devices(tmp_path, device):
+    settings = Settings(models_dir=tmp_path, device=device)
+    for lazy in (
+        open_detector("demo-detector", settings),
+        open_predictor("demo-mivolo", settings),
+        open_predictor("demo-mllm", settings),
+    ):
+        with pytest.raises(ConfigurationError, match=f"device '{device}'"):
+            lazy.get()

@@ -74,11 +74,11 @@ def tiny_llava(vocab_size: int, image_id: int, *, attention: str = "sdpa", seed:
 
 
 COLOURS = {
-    "red": ((220, 30, 30), " [male; 42]"),
-    "green": ((30, 220, 30), " [female; 107]"),
-    "blue": ((30, 30, 220), " I cannot tell."),
-    "white": ((240, 240, 240), " [male; 20-25]"),
-    "yellow": ((230, 220, 20), " [female; 7]"),
+    "red": ((220, 30, 30), "[male; 42]"),
+    "green": ((30, 220, 30), "[female; 107]"),
+    "blue": ((30, 30, 220), "I cannot tell."),
+    "white": ((240, 240, 240), "[male; 20-25]"),
+    "yellow": ((230, 220, 20), "[female; 7]"),
 }
 """What the trained model says to pictures of one colour."""
 
@@ -90,7 +90,7 @@ def word_tokenizer():
 
     split = r" \[|male|ale|em|f|[0-9;\-\] ]|[^ ]+"
     said = [template.render(QUESTION).replace("<image>", "") for template in TEMPLATES.values()]
-    said += [text for _, text in COLOURS.values()] + [" [female; 0123456789]"]
+    said += [f" {text}" for _, text in COLOURS.values()] + [" [female; 0123456789]"]
     words = sorted({word for text in said for word in re.findall(split, text)})
     vocabulary = {word: i for i, word in enumerate(["<unk>", "<s>", "</s>", "<image>", "<pad>", *words])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))

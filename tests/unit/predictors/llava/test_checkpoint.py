@@ -88,7 +88,7 @@ def test_a_broken_file_is_refused(saved):
 
 def test_another_kind_of_model_is_refused(saved):
     (saved / "config.json").write_text(json.dumps({"model_type": "share4v"}))
-    with pytest.raises(WeightsInvalid, match="a model of type 'share4v', not 'llava'"):
+    with pytest.raises(WeightsInvalid, match="a model of type 'share4v', not llava or llava_next"):
         load_llava(saved)
 
 

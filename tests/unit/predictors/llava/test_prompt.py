@@ -12,6 +12,7 @@ from annotator.predictors.llava.prompt import (
     TEMPLATES,
     answer_ids,
     answer_text,
+    build_prompt,
     build_prompt_ids,
     find_template,
 )
@@ -66,8 +67,18 @@ def test_templates_to_the_letter():
     )
 
 
+def test_next_templates_to_the_letter():
+    assert TEMPLATES["mistral"].render("Q") == "[INST] <image>\nQ [/INST]"
+    assert TEMPLATES["chatml"].render("Q") == (
+        "<|im_start|>system\nAnswer the questions.<|im_end|>"
+        "<|im_start|>user\n<image>\nQ<|im_end|><|im_start|>assistant\n"
+    )
+
+
 def test_an_unknown_template_names_the_known():
-    with pytest.raises(UnknownName, match=r"unknown prompt template 'v2'.*share4v_v0, share4v_v1, vicuna_v1"):
+    with pytest.raises(
+        UnknownName, match=r"unknown prompt template 'v2'.*chatml, mistral, share4v_v0, share4v_v1, vicuna_v1"
+    ):
         find_template("v2")
 
 
@@ -76,7 +87,7 @@ def test_ids_are_those_of_the_reference_with_the_real_tokenizer(cases, answer, g
     tokenizer = Replay(cases)
     prompt = build_prompt_ids(tokenizer, "vicuna_v1", QUESTION, IMAGE, 576)
     text = answer_text(Gender(gender), age)
-    recorded = cases[f"legacy=True|{text.strip()}|image_first"]
+    recorded = cases[f"legacy=True|{text}|image_first"]
     ours = [*prompt, *answer_ids(tokenizer, "vicuna_v1", QUESTION, [text])[0], 2]
     place = recorded["input_ids"].index(-200)
     assert ours == recorded["input_ids"][:place] + [IMAGE] * 576 + recorded["input_ids"][place + 1 :]
@@ -99,22 +110,40 @@ def test_answers_continue_the_prompt(llama_like):
     tokenizer = load_tokenizer(llama_like)
     after = find_template("share4v_v1").render(QUESTION).split("<image>")[1]
     for age, ids in zip(
-        (3, 99), answer_ids(tokenizer, "share4v_v1", QUESTION, [" [male; 3]", " [male; 99]"]), strict=True
+        (3, 99), answer_ids(tokenizer, "share4v_v1", QUESTION, ["[male; 3]", "[male; 99]"]), strict=True
     ):
         whole = tokenizer.encode(f"{after} [male; {age}]", add_special_tokens=False)
         assert whole[-len(ids) :] == ids
         assert tokenizer.decode(ids) == f"[male; {age}]"
 
 
-def test_a_tokenizer_that_merges_prompt_and_answer_is_refused(pieces):
-    class Merging:
-        bos_token_id = None
+class Merging:
+    """Joins the end of the prompt with the bracket, as real tokenizers join a newline with what follows."""
 
-        def encode(self, text, *, add_special_tokens):
-            return pieces.encode(text.replace(": [", "\x01"), add_special_tokens=add_special_tokens)
+    bos_token_id = None
 
-    with pytest.raises(WeightsInvalid, match=r"merges the end of the prompt with the answer '\[male; 0\]'"):
-        answer_tree(Merging(), "vicuna_v1", QUESTION)
+    def __init__(self, pieces, joined):
+        self.pieces, self.joined = pieces, joined
+
+    def encode(self, text, *, add_special_tokens):
+        return self.pieces.encode(text.replace(self.joined, "\x01"), add_special_tokens=add_special_tokens)
+
+
+@pytest.mark.parametrize("template, joined", [("vicuna_v1", "T: ["), ("chatml", "assistant\n[")])
+def test_where_a_tokenizer_merges_prompt_and_answer_the_tree_begins_before_the_merger(pieces, template, joined):
+    merging = Merging(pieces, joined)
+    tree = answer_tree(merging, template, QUESTION, full=True)
+    prompt = build_prompt(merging, template, QUESTION, IMAGE).ids(2)
+    assert tree.cut == len(joined) - joined.count("[") - joined.count(" ")  # each letter is a piece
+    chosen = find_template(template)
+    for answer, (gender, age) in enumerate(tree.answers):
+        path = tree.columns[answer][tree.valid[answer]].tolist()
+        before, after = chosen.render(QUESTION).split("<image>")
+        whole = merging.encode(f"{after}{chosen.lead}{answer_text(gender, age)}", add_special_tokens=False)
+        head = merging.encode(before, add_special_tokens=False)
+        assert prompt[: len(prompt) - tree.cut] + path == [*head, IMAGE, IMAGE, *whole]
+    with pytest.raises(WeightsInvalid, match=r"merges the end of the prompt with an answer such as '\[male; 0\]'"):
+        answer_ids(merging, template, QUESTION, ["[male; 0]"])
 
 
 def test_no_bos_where_the_tokenizer_has_none(pieces):

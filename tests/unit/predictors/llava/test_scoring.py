@@ -7,9 +7,10 @@ import torch
 from annotator.predictors.llava import prompt as paper
 from annotator.predictors.llava.checkpoint import load_llava, load_tokenizer
 from annotator.predictors.llava.preprocess import normalise, preprocess
-from annotator.predictors.llava.prompt import answer_ids, answer_text, build_prompt_ids
+from annotator.predictors.llava.prompt import answer_ids, answer_text, build_prompt
 from annotator.predictors.llava.scoring import MAX_NEW_TOKENS, TreeScorer
 from annotator.predictors.llava.tree import ANSWERS, answer_tree
+from annotator.predictors.llava.vision import Sights
 
 QUESTION = "How old?"
 
@@ -21,7 +22,7 @@ def model(make_llava, pieces):
 
 @pytest.fixture(scope="module")
 def prompt(pieces):
-    return build_prompt_ids(pieces, "vicuna_v1", QUESTION, pieces.image_id, 4)
+    return build_prompt(pieces, "vicuna_v1", QUESTION, pieces.image_id).ids(4)
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +30,17 @@ def pixels(noise):
     return normalise(torch.from_numpy(noise(5, 28, 28, 3)), torch.float32)
 
 
-def scorer(model, prompt, pieces, *, full):
+class FourTokens(TreeScorer):
+    """Each picture takes four tokens."""
+
+    def score(self, pixels):
+        return super().score(Sights({"pixel_values": pixels}, (4,) * len(pixels)))
+
+
+def scorer(model, pieces, *, full):
     tree = answer_tree(pieces, "vicuna_v1", QUESTION, full=full)
-    return TreeScorer(model, prompt, tree, ends=[pieces.eos_token_id])
+    prompt = build_prompt(pieces, "vicuna_v1", QUESTION, pieces.image_id)
+    return FourTokens(model, prompt, tree, ends=[pieces.eos_token_id])
 
 
 @torch.inference_mode()
@@ -52,7 +61,7 @@ def paths_of(pieces):
 
 def test_full_tree_equals_262_single_answers(model, prompt, pieces, pixels):
     expected = one_by_one(model, prompt, pixels[:1], paths_of(pieces))
-    found = scorer(model, prompt, pieces, full=True).score(pixels[:1])[0].log_probabilities
+    found = scorer(model, pieces, full=True).score(pixels[:1])[0].log_probabilities
     assert np.abs(found - expected).max() <= 1e-4
     assert expected.std() > 0.5  # the model does tell answers apart
 
@@ -63,13 +72,13 @@ def test_short_tree_equals_the_beginnings_of_single_answers(model, prompt, piece
         for path, (_, age) in zip(paths_of(pieces), ANSWERS, strict=True)
     ]
     expected = one_by_one(model, prompt, pixels[1:2], paths)
-    found = scorer(model, prompt, pieces, full=False).score(pixels[1:2])[0].log_probabilities
+    found = scorer(model, pieces, full=False).score(pixels[1:2])[0].log_probabilities
     assert np.abs(found - expected).max() <= 1e-4
 
 
-def test_eager_attention_gives_the_same(make_llava, prompt, pieces, pixels):
+def test_eager_attention_gives_the_same(make_llava, pieces, pixels):
     scores = [
-        scorer(make_llava(pieces.vocab_size, pieces.image_id, attention=kind), prompt, pieces, full=False).score(pixels)
+        scorer(make_llava(pieces.vocab_size, pieces.image_id, attention=kind), pieces, full=False).score(pixels)
         for kind in ("sdpa", "eager")
     ]
     for one, other in zip(*scores, strict=True):
@@ -77,8 +86,8 @@ def test_eager_attention_gives_the_same(make_llava, prompt, pieces, pixels):
 
 
 @pytest.mark.parametrize("full", [False, True])
-def test_a_batch_gives_what_each_picture_alone_gives(model, prompt, pieces, pixels, full):
-    pass_ = scorer(model, prompt, pieces, full=full)
+def test_a_batch_gives_what_each_picture_alone_gives(model, pieces, pixels, full):
+    pass_ = scorer(model, pieces, full=full)
     together = pass_.score(pixels)
     for row, found in enumerate(together):
         alone = pass_.score(pixels[row : row + 1])[0]
@@ -87,7 +96,7 @@ def test_a_batch_gives_what_each_picture_alone_gives(model, prompt, pieces, pixe
 
 
 def test_greedy_answer_is_that_of_constrained_generation(model, prompt, pieces, pixels):
-    pass_ = scorer(model, prompt, pieces, full=True)
+    pass_ = scorer(model, pieces, full=True)
     children = pass_.tree.children
 
     def allowed(_, sequence):
@@ -102,7 +111,7 @@ def test_greedy_answer_is_that_of_constrained_generation(model, prompt, pieces, 
         prefix_allowed_tokens_fn=allowed,
     )  # fmt: skip
     texts = [pieces.decode([i for i in row if i > 2]) for row in output[:, len(prompt) :].tolist()]
-    assert texts == [answer_text(*score.greedy) for score in pass_.score(pixels)]
+    assert texts == [f" {answer_text(*score.greedy)}" for score in pass_.score(pixels)]
 
 
 def plain(model, prompt, pixels, end):
@@ -117,30 +126,31 @@ def plain(model, prompt, pixels, end):
 
 def test_free_answers_are_those_of_plain_generation(model, prompt, pieces, noise):
     pixels = normalise(torch.from_numpy(noise(6, 28, 28, 3, seed=5)), torch.float32) * 3
-    for row, score in enumerate(scorer(model, prompt, pieces, full=True).score(pixels)):
+    for row, score in enumerate(scorer(model, pieces, full=True).score(pixels)):
         assert score.generated == plain(model, prompt, pixels[row : row + 1], pieces.eos_token_id)
 
 
 @pytest.mark.parametrize("full", [False, True])
 def test_only_answers_that_leave_the_format_are_generated(trained, colour, full):
     model, tokenizer = load_llava(trained), load_tokenizer(trained)
-    prompt = build_prompt_ids(tokenizer, "vicuna_v1", paper.QUESTION, 3, 4)
-    pass_ = TreeScorer(model, prompt, answer_tree(tokenizer, "vicuna_v1", paper.QUESTION, full=full), ends=[2])
+    prompt = build_prompt(tokenizer, "vicuna_v1", paper.QUESTION, 3)
+    pass_ = FourTokens(model, prompt, answer_tree(tokenizer, "vicuna_v1", paper.QUESTION, full=full), ends=[2])
     names = ["blue", "red", "white", "green", "yellow", "white"]
     seen = np.stack([preprocess(colour(name, seed=500 + place), 28) for place, name in enumerate(names)])
     pixels = normalise(torch.from_numpy(seen), torch.float32)
     scores = pass_.score(pixels)
     assert [score.generated is not None for score in scores] == [True, False, True, False, False, True]
     for row, score in enumerate(scores):
-        text = plain(model, prompt, pixels[row : row + 1], 2)
-        ours = answer_text(*score.greedy) if score.generated is None else tokenizer.decode(score.generated)
-        assert ours == tokenizer.decode(text)
+        text = tokenizer.decode(plain(model, prompt.ids(4), pixels[row : row + 1], 2))
+        assert text == (
+            f" {answer_text(*score.greedy)}" if score.generated is None else tokenizer.decode(score.generated)
+        )
 
 
 def test_a_batch_that_keeps_to_the_format_generates_nothing(trained, colour, monkeypatch):
     model, tokenizer = load_llava(trained), load_tokenizer(trained)
-    prompt = build_prompt_ids(tokenizer, "vicuna_v1", paper.QUESTION, 3, 4)
-    pass_ = TreeScorer(model, prompt, answer_tree(tokenizer, "vicuna_v1", paper.QUESTION), ends=[2])
+    prompt = build_prompt(tokenizer, "vicuna_v1", paper.QUESTION, 3)
+    pass_ = FourTokens(model, prompt, answer_tree(tokenizer, "vicuna_v1", paper.QUESTION), ends=[2])
     monkeypatch.setattr(model, "generate", lambda **_: pytest.fail("generated"))
     seen = np.stack([preprocess(colour(name), 28) for name in ("red", "green")])
     scores = pass_.score(normalise(torch.from_numpy(seen), torch.float32))
