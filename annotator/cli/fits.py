@@ -1,4 +1,4 @@
-"""A calibration in one line."""
+"""A calibration, and how it holds, each in one line."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from annotator.cli.output import plural
 
 if TYPE_CHECKING:
+    from annotator.pipeline.drift import Drift
     from annotator.pipeline.refit import RefitReport
 
 
@@ -23,3 +24,16 @@ def fit_line(report: RefitReport, *, used: bool = False) -> str:
         later = "" if used else "; the next annotator prelabel uses it"
         return f"calibration: new fit {report.version} on {report.people:,} people, {figures}{later}"
     return f"calibration: fit {report.version} stays, {figures}; {report.why}"
+
+
+def drift_line(found: Drift) -> str:
+    """How the intervals did on the truths of the last week, and what to do where they no longer hold."""
+    if found.rate is None or found.until is None:
+        return "nothing is known yet: no calibration was followed by a truth that it did not learn from"
+    held = (
+        f"the 90 % intervals held {100 * found.rate:.1f} % of {plural(found.people, 'true age')} "
+        f"in the week to {found.until:%Y-%m-%d}"
+    )
+    if not found.alarm:
+        return held
+    return f"ALARM: {held}; photos or models have changed: run annotator settle, then annotator prelabel"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from annotator.cli.fits import drift_line
 from annotator.cli.output import counted, plural, print_json
 from annotator.cli.project import project_settings, project_store
 
@@ -22,15 +24,17 @@ def status(
 
     Example: annotator status --failures 1000
     """
+    from annotator.pipeline.drift import drift
     from annotator.pipeline.status import status as run
 
     settings = project_settings(context)
     with project_store(settings) as store:
-        report = run(store, list_failures=failures)
+        report, intervals = run(store, list_failures=failures), drift(store, settings)
     if as_json:
-        print_json(report)
+        print_json({**asdict(report), "intervals": asdict(intervals)})
     else:
         _print(report)
+        typer.echo(f"intervals    {drift_line(intervals)}")
 
 
 def _print(report: StatusReport) -> None:

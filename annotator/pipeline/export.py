@@ -14,6 +14,7 @@ from annotator.export.lagenda import write_dataset
 from annotator.export.manifest import Manifest, Recipe
 from annotator.export.pictures import ImageMode
 from annotator.export.rows import ExportImage, ExportRow
+from annotator.pipeline.history import EXPORTED
 from annotator.pipeline.prelabel import WEIGHTS
 from annotator.pipeline.settlement import settle_and_refit
 from annotator.settings import Settings
@@ -21,6 +22,7 @@ from annotator.store import records
 from annotator.store.session import Store
 from annotator.store.tables import (
     AnnotatorRow,
+    EventRow,
     ImageRow,
     LabelRow,
     MetaRow,
@@ -72,7 +74,7 @@ def export(
     settle_and_refit(store, settings)
     with store.read() as session:
         recipe = _recipe(session, settings)
-    return write_dataset(
+    manifest = write_dataset(
         out,
         _rows(store, only),
         recipe=recipe,
@@ -82,6 +84,17 @@ def export(
         max_bytes=settings.max_image_bytes,
         max_pixels=settings.max_image_pixels,
     )
+    _remember(store, manifest, out, only)
+    return manifest
+
+
+def _remember(store: Store, manifest: Manifest, out: Path, only: Only) -> None:
+    """An event for each dataset version and place; writing the same one again is no news."""
+    data = {"out": str(out.resolve()), "only": only, "people": manifest.counts.people, "labels": manifest.counts.labels}
+    with store.write() as session:
+        told = session.scalars(select(EventRow.data).where(EventRow.kind == EXPORTED, EventRow.subject == manifest.id))
+        if data not in told.all():
+            session.add(EventRow(kind=EXPORTED, subject=manifest.id, data=data))
 
 
 def _recipe(session: Session, settings: Settings) -> Recipe:

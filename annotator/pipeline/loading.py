@@ -83,12 +83,21 @@ def pending_rows(store: Store, size: int, limit: int | None) -> Iterator[Sequenc
         last, left = rows[-1].id, None if left is None else left - len(rows)
 
 
+def read_image(row: ImageRow, settings: Settings, reader: Reader) -> LoadedImage:
+    """A registered image from where it lies.
+
+    Raises:
+        ImageError: it cannot be had or decoded, or is another one by now.
+    """
+    data = reader.read(row.uri)
+    if hashlib.sha256(data).hexdigest() != row.sha256:
+        raise ImageError("changed", f"{row.uri} holds other bytes than when it was registered; ingest it again")
+    return load(row, data, settings)
+
+
 def _load(row: ImageRow, settings: Settings, reader: Reader) -> LoadedImage | Failure:
     try:
-        data = reader.read(row.uri)
-        if hashlib.sha256(data).hexdigest() != row.sha256:
-            raise ImageError("changed", f"{row.uri} holds other bytes than when it was registered; ingest it again")
-        return load(row, data, settings)
+        return read_image(row, settings, reader)
     except ImageError as error:
         return failure_of(row, error)
 

@@ -16,6 +16,7 @@ from annotator.ensemble.codec import fit_from_dict, fit_to_dict
 from annotator.ensemble.fitting import MIN_AGES, count_usable, predictor_versions
 from annotator.ensemble.model import Fit
 from annotator.errors import InputError
+from annotator.pipeline.drift import drift_of
 from annotator.pipeline.truths import Trusted, trusted_people, truth_by_id
 from annotator.pipeline.version import predictors_in_use
 from annotator.settings import Settings
@@ -64,12 +65,15 @@ def refit(store: Store, settings: Settings) -> RefitReport:
         people = trusted_people(session, settings)
         evidence = list(evidence_of(session, people, versions))
         last, tried = _current(session), _newest(session)
+        drifted = drift_of(session, settings)
     truth = truth_by_id(people)
     ages = count_usable(evidence, truth)
     missing = _missing(evidence, versions, ages)
     if missing:
         return _described(Outcome.TOO_FEW, missing, ages, last, versions)
     reason = upkeep.reason_to_refit(tried, ages, versions)
+    if reason is None and drifted.alarm and tried and ages > tried.ages:
+        reason = f"the intervals held only {drifted.rate or 0:.1%} of the last {drifted.people:,} true ages"
     if reason is None:
         return _described(Outcome.KEPT, "not enough new truth for another", ages, last, versions)
     return _tried(store, settings, last, evidence, truth, reason, ages)

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import pytest
 import typer.main
+from PIL import Image
 
 from annotator.cli.app import app
 from annotator.settings import Settings
@@ -148,10 +150,22 @@ def test_explain_tells_the_story(run: Run, project: Path) -> None:
     digest = hashlib.sha256((project / "in" / "p00000.png").read_bytes()).hexdigest()
     shown = run("explain", f"{digest[:16]}-01")
     assert shown.code == 0
-    for words in ("p00000.png", "mean@1: ok", "other@1: ok", "fused", "prelabelled", "label"):
+    for words in ("p00000.png", "mean@1: ok", "other@1: ok", "fused", "mean@1 said", "halves@1 found 2", "label"):
         assert words in shown.out
     story = json.loads(run("explain", f"{digest[:16]}-01", "--json").out)
     assert story["person"]["index"] == 1
+    crop = run("explain", f"{digest[:16]}-01", "--crop", "person.jpg")
+    with Image.open(project / "in" / "p00000.png") as picture, Image.open(project / "person.jpg") as saved:
+        width, height = picture.size
+        assert saved.size == (round(width / 2 * 1.15), height)  # the right half, and what is left of it
+        inside = np.asarray(picture)[:, width // 2 :].mean()
+        assert np.asarray(saved)[:, saved.size[0] - width // 2 :].mean() == pytest.approx(inside, abs=3)
+    assert "crop     person.jpg" in crop.out
+    (project / "in" / "p00000.png").write_bytes((project / "in" / "p00001.png").read_bytes())
+    for wrong in (("--crop", "person.bmp"), ("--crop", "again.jpg")):
+        refused = run("explain", f"{digest[:16]}-01", *wrong)
+        assert (refused.code, refused.err.count("\n")) == (1, 1)
+        assert not (project / wrong[1]).exists()
     unknown = run("explain", "nobody-00")
     assert (unknown.code, unknown.err.count("\n")) == (1, 1)
 

@@ -8,6 +8,7 @@ from sqlalchemy import select, update
 from annotator.domain import Gender, LabelSource, Vote
 from annotator.errors import InputError
 from annotator.pipeline.explain import explain
+from annotator.pipeline.export import export
 from annotator.pipeline.ingest import ingest
 from annotator.pipeline.prelabel import prelabel
 from annotator.pipeline.settle import read_votes, settle
@@ -18,6 +19,7 @@ from annotator.store.session import Store
 from annotator.store.tables import (
     AnnotatorRow,
     EventRow,
+    ImageRow,
     LabelRow,
     PersonRow,
     PreLabelRow,
@@ -180,6 +182,30 @@ def test_the_story_of_a_person(corridor: Store, settings: Settings, flagged: lis
     assert story.label is not None
     assert [event.kind for event in story.events] == ["detected", "prelabelled", "labelled"]
     assert [event.at for event in story.events] == sorted(event.at for event in story.events)
+
+
+def test_the_history_is_told_in_order(corridor: Store, settings: Settings, flagged: list[str], tmp_path: Path) -> None:
+    record_votes(corridor, ballots(flagged[0], 40, 40, 40))
+    settle(corridor, settings)
+    for _ in range(2):
+        export(corridor, settings, tmp_path / "dataset")
+    with corridor.write() as session:
+        moved = {"annotation": 7, "moved": {flagged[0]: [None, None]}, "closed": [], "added": 0}
+        sha = session.scalars(select(ImageRow.sha256).join(PersonRow).where(PersonRow.person_id == flagged[0])).one()
+        session.add(EventRow(kind="corrected", subject=sha, data=moved))
+    words = [moment.words for moment in explain(corridor, flagged[0]).history]
+    patterns = [
+        "registered, boxes detected", "halves@1 found 2", "mean@1 said ", "other@1 said ", "fused by uncalibrated to ",
+        "vote by annotator0: 40 years, male", "vote by annotator1", "vote by annotator2", "labelled 40.0 years, male: ",
+        "exported in dataset ", "boxes moved by a human in annotation 7",
+    ]  # fmt: skip
+    assert len(words) == len(patterns)
+    for pattern in patterns:
+        assert sum(one.startswith(pattern) for one in words) == 1, pattern
+    assert words[-1] == patterns[-1]
+    assert words.index(next(one for one in words if one.startswith("labelled"))) > words.index(
+        next(one for one in words if one.startswith("vote by annotator2"))
+    )
 
 
 def test_on_both_databases(store: Store, settings: Settings, tmp_path: Path) -> None:
