@@ -59,6 +59,10 @@ class Settings(BaseSettings):
     settle_age_sd: float = Field(default=2.5, gt=0, description="posterior sd in years at which an age is settled")
     settle_gender_probability: float = Field(default=0.95, gt=0.5, le=1, description="P(gender) that settles it")
 
+    ensemble_votes: bool = Field(
+        default=False, description="the ensemble votes along on people with human votes, weighed like any annotator"
+    )
+
     backend_user: str | None = Field(default=None, description="basic-auth user of the ML backend")
     backend_password: SecretStr | None = Field(default=None, description="basic-auth password of the ML backend")
     label_studio_url: str | None = Field(default=None, description="address of Label Studio")

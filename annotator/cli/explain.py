@@ -68,6 +68,9 @@ def _print(story: Story) -> None:
         counted = "" if weight is None else f", weight {weight:.2f}"
         age = "-" if vote.age is None else f"{vote.age:g}"
         typer.echo(f"vote     {vote.annotator_id} ({vote.source}): {age}, {gender}{counted}")
+    if story.label and story.label.method.endswith("+ensemble"):
+        weight = story.weights.get("ensemble")
+        typer.echo("vote     the ensemble's own counts too" + ("" if weight is None else f", weight {weight:.2f}"))
     for moment in story.history:
         typer.echo(f"{moment.at:%Y-%m-%d %H:%M:%S}  {moment.words}")
     if story.label is None:

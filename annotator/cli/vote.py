@@ -21,6 +21,13 @@ def vote(
         Path | None,
         typer.Option(metavar="TRUTH.csv", help="People whose truth is known: columns person_id,age,gender."),
     ] = None,
+    ensemble: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="VERDICTS.csv",
+            help="Let the ensemble vote along, as one more annotator: the table that annotator triage writes.",
+        ),
+    ] = None,
     method: Annotated[
         str,
         typer.Option(
@@ -44,10 +51,13 @@ def vote(
     """
     from annotator.voting import aggregate
     from annotator.voting.files import annotators_path, read_truth, read_votes, write_consensus
+    from annotator.voting.machine import with_ensemble
 
     age_name, gender_name = _methods(method, gender_method)
-    _refuse_overwriting(output, annotators_path(output), votes, control)
+    _refuse_overwriting(output, annotators_path(output), votes, control, ensemble)
     table = read_votes(votes)
+    if ensemble is not None:
+        table = with_ensemble(table, read_truth(ensemble))
     controls = None if control is None else read_truth(control)
     consensus = aggregate(table, controls, age_method=age_name, gender_method=gender_name, seed=seed)
     summary = _summary(table, controls, consensus, seed)

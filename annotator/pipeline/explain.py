@@ -32,6 +32,7 @@ from annotator.store.tables import (
     PreLabelRow,
     VoteRow,
 )
+from annotator.voting.machine import ENSEMBLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,8 @@ def explain(store: Store, person_id: str) -> Story:
 def _weights(row: PersonRow) -> Select[str, float | None]:
     voters = select(VoteRow.annotator_id).where(VoteRow.person_key == row.id)
     columns = (AnnotatorRow.annotator_id, AnnotatorRow.age_weight)
-    return select(*columns).where(AnnotatorRow.annotator_id.in_(voters)).order_by(AnnotatorRow.annotator_id)
+    wanted = AnnotatorRow.annotator_id.in_(voters) | (AnnotatorRow.annotator_id == ENSEMBLE)
+    return select(*columns).where(wanted).order_by(AnnotatorRow.annotator_id)
 
 
 def _story(session: Session, row: PersonRow) -> Story:

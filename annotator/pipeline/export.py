@@ -47,6 +47,7 @@ KEPT_SETTINGS = (
     "settle_max_votes",
     "settle_age_sd",
     "settle_gender_probability",
+    "ensemble_votes",
 )
 """Settings that decide what a label is; the manifest names them."""
 

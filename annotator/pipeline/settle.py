@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from annotator.domain import Gender, Label, LabelSource
+from annotator.pipeline.ensemble_vote import add_ensemble
 from annotator.pipeline.watch import SILENT, Watch
 from annotator.settings import Settings
 from annotator.store import records
@@ -29,6 +30,7 @@ from annotator.store.tables import (
 )
 from annotator.store.upsert import upsert
 from annotator.voting import AnnotatorColumns, Consensus, ControlTable, VoteTable, aggregate
+from annotator.voting.machine import ENSEMBLE, voted_by_ensemble
 from annotator.voting.stopping import Verdict, next_step
 from annotator.voting.tables import gender_code
 
@@ -67,8 +69,8 @@ def settle(
     pre-label that the triage did not flag. A label whose grounds are gone goes too. Each change is an event.
     """
     methods = _methods(store, age_method, gender_method)
-    consensus, steps = _votes(store, settings, *methods)
-    settled = _settled(consensus, steps) if consensus else {}
+    consensus, steps, helped = _votes(store, settings, *methods)
+    settled = _settled(consensus, steps, helped) if consensus else {}
     _keep_annotators(store, consensus)
     counts: Counter[str] = Counter()
     changed = 0
@@ -128,16 +130,18 @@ def read_controls(session: Session) -> ControlTable | None:
 
 def standing(store: Store, settings: Settings) -> tuple[Consensus | None, Sequence[Verdict]]:
     """What the votes say now, by the methods of the last settlement, and what the stop rule says of each person."""
-    return _votes(store, settings, *_methods(store, None, None))
+    consensus, steps, _ = _votes(store, settings, *_methods(store, None, None))
+    return consensus, steps
 
 
 def _votes(
     store: Store, settings: Settings, age_method: str, gender_method: str
-) -> tuple[Consensus | None, Sequence[Verdict]]:
+) -> tuple[Consensus | None, Sequence[Verdict], Collection[int]]:
+    """The consensus, the next step of each of its people, and on whom of them the ensemble voted (their places)."""
     with store.read() as session:
-        votes, controls = read_votes(session), read_controls(session)
+        votes, controls = add_ensemble(session, settings, read_votes(session)), read_controls(session)
     if not len(votes):
-        return None, []
+        return None, [], ()
     consensus = aggregate(votes, controls, age_method=age_method, gender_method=gender_method, seed=settings.seed)
     steps = next_step(
         consensus,
@@ -146,10 +150,10 @@ def _votes(
         max_age_sd=settings.settle_age_sd,
         min_gender_probability=settings.settle_gender_probability,
     )
-    return consensus, list(steps)
+    return consensus, list(steps), voted_by_ensemble(votes)
 
 
-def _settled(consensus: Consensus, steps: Sequence[Verdict]) -> dict[str, Label]:
+def _settled(consensus: Consensus, steps: Sequence[Verdict], helped: Collection[int]) -> dict[str, Label]:
     method = f"{consensus.age_method}+{consensus.gender_method}"
     return {
         str(consensus.person_ids[row]): Label(
@@ -160,7 +164,7 @@ def _settled(consensus: Consensus, steps: Sequence[Verdict]) -> dict[str, Label]
             gender_probability=float(consensus.gender_probability[row]),
             source=LabelSource.SETTLED,
             votes=int(consensus.votes[row]),
-            method=method,
+            method=f"{method}+{ENSEMBLE}" if row in helped else method,
         )
         for row, step in enumerate(steps)
         if step == Verdict.SETTLED

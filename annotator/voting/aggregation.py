@@ -8,6 +8,7 @@ import numpy as np
 
 from annotator.errors import UnknownName
 from annotator.voting.genders import GenderVotes
+from annotator.voting.machine import human_votes
 from annotator.voting.precision import has_controls
 from annotator.voting.quality import annotator_columns
 from annotator.voting.sums import AgeVotes
@@ -35,7 +36,8 @@ def aggregate(
     """One age and one gender for each person of ``votes``.
 
     Args:
-        votes: what the annotators said.
+        votes: what the annotators said; where the ensemble is among them (`with_ensemble`), it is weighed like anybody,
+            but does not count as a vote.
         controls: people whose truth is known; they tell how good each annotator is.
         age_method: one of ``AGE_METHODS``; ``auto`` chooses by cross-validation on the controls.
         gender_method: one of ``GENDER_METHODS``; ``auto`` is ``dawid-skene`` from 200 gender votes on.
@@ -54,8 +56,10 @@ def aggregate(
         raise UnknownName("age method", age_method, AGE_METHODS)
     if gender_method not in GENDER_METHODS:
         raise UnknownName("gender method", gender_method, GENDER_METHODS)
-    ages, genders = AgeVotes.of(votes, controls), GenderVotes.of(votes, controls)
-    age_method, notes = _resolve_age_method(age_method, ages, seed)
+    ages, genders, human = AgeVotes.of(votes, controls), GenderVotes.of(votes, controls), human_votes(votes)
+    # where only the ensemble answered controls, it alone would seem to be known
+    controlled = has_controls(ages if human is votes else AgeVotes.of(human, controls))
+    age_method, notes = _resolve_age_method(age_method, ages, seed, controlled=controlled)
     if gender_method == "auto":
         gender_method = choose_gender_method(genders)
     by_age = AGE_FUNCTIONS[age_method](ages, seed)
@@ -67,7 +71,7 @@ def aggregate(
         by_age.sd,
         by_gender.gender,
         by_gender.probability,
-        np.bincount(votes.person[votes.answered], minlength=len(votes.person_ids)),
+        np.bincount(human.person[human.answered], minlength=len(votes.person_ids)),
         by_age.n_eff,
         annotators,
         age_method,
@@ -85,9 +89,9 @@ def _doubts(annotators: AnnotatorColumns) -> Iterator[str]:
         yield f"the median annotator matches {np.nanmedian(accuracy):.0%} of the control genders; are these right?"
 
 
-def _resolve_age_method(method: str, ages: AgeVotes, seed: int) -> tuple[str, tuple[str, ...]]:
+def _resolve_age_method(method: str, ages: AgeVotes, seed: int, *, controlled: bool) -> tuple[str, tuple[str, ...]]:
     """The method that will run, and what is to be said where that is not what was asked for."""
-    if not has_controls(ages):
+    if not controlled:
         if method in ("precision", "auto"):
             return "gtm", ("no votes on control people: annotators are weighted by gtm, from the votes alone",)
         if method == "lagenda":

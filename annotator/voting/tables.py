@@ -221,8 +221,8 @@ class Consensus:
     """What the votes say: one entry per person, and the quality of each annotator.
 
     ``age_sd`` is the posterior standard deviation in years; ``gender`` is coded, ``-1`` where unsettled;
-    ``gender_probability`` is the probability of the likelier gender; ``votes`` counts annotators, ``n_eff`` is the
-    effective number of age votes, ``(sum w)^2 / sum w^2``. ``age_method`` and ``gender_method`` are what was used
+    ``gender_probability`` is the probability of the likelier gender; ``votes`` counts human annotators, ``n_eff`` is
+    the effective number of age votes, ``(sum w)^2 / sum w^2``. ``age_method`` and ``gender_method`` are what was used
     (never ``auto``), ``notes`` says in words where that differs from what was asked.
     """
 

@@ -21,6 +21,7 @@ from annotator.pipeline.settle import settle, standing
 from annotator.settings import Settings
 from annotator.store.session import Store
 from annotator.store.tables import AnnotatorRow, EventRow, LabelRow, PersonRow, ReviewTaskRow, TaskKind, VoteRow
+from annotator.voting.machine import ENSEMBLE
 from annotator.voting.stopping import Verdict
 
 
@@ -70,7 +71,7 @@ def failing_annotators(store: Store, settings: Settings) -> tuple[str, ...]:
     with store.read() as session:
         rows = session.scalars(
             select(AnnotatorRow)
-            .where(AnnotatorRow.controls >= settings.review_min_controls)
+            .where(AnnotatorRow.controls >= settings.review_min_controls, AnnotatorRow.annotator_id != ENSEMBLE)
             .order_by(AnnotatorRow.annotator_id)
         ).all()
     return tuple(row.annotator_id for row in rows if _fails(row, settings))

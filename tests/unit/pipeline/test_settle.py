@@ -11,8 +11,10 @@ from annotator.pipeline.explain import explain
 from annotator.pipeline.export import export
 from annotator.pipeline.ingest import ingest
 from annotator.pipeline.prelabel import prelabel
+from annotator.pipeline.review.stopping import failing_annotators
 from annotator.pipeline.settle import read_votes, settle
 from annotator.pipeline.status import status
+from annotator.pipeline.truths import in_the_draw
 from annotator.pipeline.votes import record_votes
 from annotator.settings import Settings
 from annotator.store.session import Store
@@ -182,6 +184,34 @@ def test_the_story_of_a_person(corridor: Store, settings: Settings, flagged: lis
     assert story.label is not None
     assert [event.kind for event in story.events] == ["detected", "prelabelled", "labelled"]
     assert [event.at for event in story.events] == sorted(event.at for event in story.events)
+
+
+def test_the_ensemble_votes_along_where_asked_but_not_on_the_audits_draw(
+    corridor: Store, settings: Settings, flagged: list[str]
+) -> None:
+    content_with_all = {"settle_age_sd": 60.0, "settle_gender_probability": 0.51}
+    half = settings.model_copy(update={"ensemble_votes": True, "audit_rate": 0.5, **content_with_all})
+    with corridor.read() as session:
+        everybody = session.scalars(select(PersonRow.person_id).order_by(PersonRow.id)).all()
+    drawn = [name for name, yes in zip(everybody, in_the_draw(everybody, half), strict=True) if yes]
+    others = [name for name in flagged if name not in drawn] + sorted(set(everybody) - {*flagged, *drawn})
+    voted = [drawn[0], *others[:2]]
+    record_votes(corridor, [vote for name in voted for vote in ballots(name, 30, 31, 32)])
+    settle(corridor, half)
+    methods = {name: row.method for name, row in labels(corridor).items() if row.source == LabelSource.SETTLED}
+    assert {name: method.endswith("+ensemble") for name, method in methods.items()} == {
+        drawn[0]: False, **dict.fromkeys(others[:2], True),
+    }  # fmt: skip
+    assert all(row.votes == 3 for name, row in labels(corridor).items() if name in voted)
+    with corridor.read() as session:
+        quality = {row.annotator_id: row.votes for row in session.scalars(select(AnnotatorRow))}
+    assert quality == {"annotator0": 3, "annotator1": 3, "annotator2": 3, "ensemble": 2}
+    assert failing_annotators(corridor, half.model_copy(update={"review_min_controls": 0, "review_max_mae": 0.1})) == ()
+    assert settle(corridor, half).changed == 0
+    # nobody is settled by the ensemble and too few humans
+    record_votes(corridor, ballots(others[2], 30, 31))
+    settle(corridor, half)
+    assert others[2] not in {n for n, row in labels(corridor).items() if row.source == LabelSource.SETTLED}
 
 
 def test_the_history_is_told_in_order(corridor: Store, settings: Settings, flagged: list[str], tmp_path: Path) -> None:
