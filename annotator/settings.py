@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -89,6 +89,22 @@ class Settings(BaseSettings):
     review_replace_failed: bool = Field(
         default=False, description="open votes of annotators who fail the controls are replaced"
     )
+
+    broker_url: SecretStr | None = Field(
+        default=None, description="redis://... that carries jobs to workers; without one they run inside the command"
+    )
+    broker_prefix: str = Field(default="annotator:", description="prefix of this project's keys in Redis")
+    watch: list[str] = Field(default_factory=list, description="places that the nightly job looks for new images in")
+    jobs_schedule: str | None = Field(default=None, description="when the nightly job runs, as cron text")
+    jobs_timezone: str = Field(default="UTC", description="time zone of jobs_schedule, such as Europe/Berlin")
+    jobs_batch_images: int = Field(default=128, ge=1, le=10_000, description="images of one task; 64 to 256 are good")
+    jobs_lease_seconds: float = Field(
+        default=30, ge=1, le=55, description="a worker not heard of for so long has lost its batch"
+    )
+    jobs_time_limit: float = Field(default=1800, ge=10, description="longest time in seconds for one batch")
+    jobs_report: Path = Field(default=Path("report.html"), description="where the nightly job writes the report")
+    jobs_webhook_url: SecretStr | None = Field(default=None, description="gets a summary of each night as JSON")
+    log_format: Literal["text", "json"] = Field(default="text", description="how workers and the backend write logs")
 
     @classmethod
     def settings_customise_sources(

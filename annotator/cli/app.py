@@ -17,6 +17,7 @@ from annotator.cli.explain import explain_person
 from annotator.cli.export import export
 from annotator.cli.ingest import ingest
 from annotator.cli.init import init
+from annotator.cli.jobs import jobs
 from annotator.cli.models import models
 from annotator.cli.prelabel import prelabel
 from annotator.cli.report import report
@@ -82,6 +83,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 
 for name, command in COMMANDS.items():
     app.command(name)(command)
+app.add_typer(jobs, name="jobs")
 app.add_typer(models, name="models")
 app.add_typer(review, name="review")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -38,15 +38,19 @@ class LoadedBatch:
 
 
 def pending_batches(store: Store, settings: Settings, limit: int | None) -> Iterator[LoadedBatch]:
-    """Pending images in the order of their registration, at most ``limit``.
+    """Pending images in the order of their registration, at most ``limit``, half of ``batch_images`` at a time."""
+    yield from load_ahead(pending_rows(store, max(1, settings.batch_images // 2), limit), settings)
 
-    While one batch is worked on the next is read and decoded; both together hold at most ``batch_images`` images.
+
+def load_ahead(parts: Iterable[Sequence[ImageRow]], settings: Settings) -> Iterator[LoadedBatch]:
+    """The images of each part, with their pixels.
+
+    While one batch is worked on the next is read and decoded, so that two parts are in memory at a time.
     """
-    size = max(1, settings.batch_images // 2)
     reader = Reader(settings)
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="decode") as pool:
         ahead: deque[list[tuple[ImageRow, Future[LoadedImage | Failure]]]] = deque()
-        for rows in pending_rows(store, size, limit):
+        for rows in parts:
             ahead.append([(row, pool.submit(_load, row, settings, reader)) for row in rows])
             if len(ahead) == 2:
                 yield _gather(ahead.popleft())

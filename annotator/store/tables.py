@@ -7,7 +7,7 @@ image ─┬─ person ─┬─ prediction   one per predictor and version
        │          └─ label        one
 studio_task (whole-image tasks of Label Studio, by image)
 annotator (how good each voter is)   failure (what went wrong, by stage and subject)   event (append-only history)
-fit (calibrations of the ensemble)   meta (small facts)
+fit (calibrations of the ensemble)   meta (small facts)   run, batch, attempt, tombstone (in ``runs``)
 
 Ages are in years, boxes in pixels of the EXIF-oriented image, NULL is "unknown" everywhere.
 """
@@ -22,6 +22,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, UniqueC
 from sqlalchemy.orm import Mapped, mapped_column
 
 from annotator.domain import Gender, LabelSource, PredictionStatus, ReviewReason
+from annotator.store import runs as _runs  # noqa: F401 - its tables belong to the same schema
 from annotator.store.base import Base, Key, Reasons, UtcTime, choice, now
 
 

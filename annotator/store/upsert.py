@@ -31,6 +31,14 @@ def insert_new(session: Session, table: type[Base], rows: Sequence[Row], *, keys
         session.execute(_insert(session, table).on_conflict_do_nothing(index_elements=list(keys)), list(rows))
 
 
+def insert_if_free(session: Session, table: type[Base], row: Row) -> int | None:
+    """Writes one row unless any UNIQUE constraint forbids it; its key, ``None`` where it was not written."""
+    core = table.__table__
+    statement = _insert(session, table).values(row).on_conflict_do_nothing().returning(core.c.id)
+    found: int | None = session.scalar(statement)
+    return found
+
+
 def _insert(session: Session, table: type[Base]) -> Any:
     core = table.__table__
     assert isinstance(core, Table)  # noqa: S101 - a mapped class always has one; this is for the type checker

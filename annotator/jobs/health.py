@@ -1,0 +1,58 @@
+"""Whether the parts of a deployment answer, for health checks of containers."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from kombu.exceptions import OperationalError
+from sqlalchemy import select
+
+from annotator.errors import ServiceError
+from annotator.jobs.celery_app import TICK_SECONDS, make_app
+from annotator.jobs.ledger import moment
+from annotator.settings import Settings
+from annotator.store.session import Store
+from annotator.store.tables import MetaRow
+from annotator.store.upsert import upsert
+
+TICKED = "jobs:ticked"
+"""Key of the ``meta`` row that holds when the schedule was last heard of."""
+SILENCE = timedelta(seconds=TICK_SECONDS * 6)
+PING_SECONDS = 3.0
+
+
+def check(store: Store, settings: Settings, *, worker: str | None = None, beat: bool = False) -> list[str]:
+    """One line for each part that answers: the database always, the broker where one is set, what else was asked for.
+
+    Raises:
+        SQLAlchemyError: the database does not answer.
+        ServiceError: another part does not; says which.
+    """
+    with store.read() as session:
+        at = moment(session)
+        ticked = session.scalar(select(MetaRow.value).where(MetaRow.key == TICKED))
+    lines = ["database answers"]
+    if settings.broker_url is not None:
+        app = make_app(settings)
+        try:
+            with app.connection_for_write() as connection:
+                connection.ensure_connection(max_retries=1, timeout=PING_SECONDS)
+            answers = app.control.ping(destination=[worker], timeout=PING_SECONDS) if worker else []
+        except OperationalError as error:
+            raise ServiceError(f"the broker does not answer: {error}") from error
+        lines.append("broker answers")
+        if worker:
+            if not answers:
+                raise ServiceError(f"the worker {worker} does not answer")
+            lines.append(f"worker {worker} answers")
+    if beat:
+        if ticked is None or at - datetime.fromisoformat(ticked) > SILENCE:
+            raise ServiceError("the schedule was not heard of; is `annotator jobs schedule` running, and a worker?")
+        lines.append("schedule ticks")
+    return lines
+
+
+def ticked(store: Store) -> None:
+    """Write down that the schedule was heard of."""
+    with store.write() as session:
+        upsert(session, MetaRow, [{"key": TICKED, "value": moment(session).isoformat()}], keys=("key",))

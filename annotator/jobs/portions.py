@@ -1,0 +1,69 @@
+"""The part of pre-labelling that is one batch: which images, and what becomes of those that break whoever tries."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from annotator.pipeline import failures
+from annotator.pipeline.failures import Failure
+from annotator.pipeline.loading import load_ahead
+from annotator.pipeline.prelabel import Prelabelling
+from annotator.store.session import Store
+from annotator.store.tables import ImageRow, ImageState
+
+READ = 10_000
+"""Keys read from the database at a time."""
+
+
+def pending_portions(store: Store, size: int) -> list[list[int]]:
+    """Keys of all pending images in the order of their registration, ``size`` of them for each batch."""
+    with store.read() as session:
+        query = select(ImageRow.id).where(ImageRow.state == ImageState.PENDING).order_by(ImageRow.id)
+        keys = iter(session.scalars(query.execution_options(yield_per=READ)))
+        return list(iter(lambda: list(islice(keys, size)), []))
+
+
+def prelabel_portion(work: Prelabelling, keys: Sequence[int], stopped: Callable[[], bool]) -> dict[str, int]:
+    """Pre-label those of the images that are still pending; counts of images, people and failures by reason.
+
+    Where all predictions are known they are fused without reading a picture. Stops between two decoded batches once
+    ``stopped`` says so; what was done by then is kept.
+    """
+    counts: Counter[str] = Counter(images=0, people=0, failed=0)
+    for rows in _rows(work, keys):
+        known = work.fuse_known(rows)
+        counts.update(images=known.images, people=known.people)
+    for batch in load_ahead(_rows(work, keys), work.settings):
+        if stopped():
+            break
+        done = work.process(batch)
+        counts.update(images=done.images, people=done.people, failed=len(done.failed))
+        counts.update(f"failed:{failure.reason}" for failure in done.failed)
+    return dict(counts)
+
+
+def give_up(session: Session, keys: Sequence[int], error: str) -> None:
+    """Mark images that broke every worker as failed, so that they hold up nobody else."""
+    rows = session.scalars(select(ImageRow).where(ImageRow.id.in_(keys), ImageRow.state == ImageState.PENDING)).all()
+    lost = [
+        Failure(row.sha256, row.name, "broke_worker", f"every attempt at this image alone failed: {error}")
+        for row in rows
+    ]
+    failures.record(session, failures.PRELABEL, lost)
+    session.execute(update(ImageRow).where(ImageRow.id.in_([row.id for row in rows])).values(state=ImageState.FAILED))
+
+
+def _rows(work: Prelabelling, keys: Sequence[int]) -> Iterator[Sequence[ImageRow]]:
+    size = max(1, work.settings.batch_images // 2)
+    for start in range(0, len(keys), size):
+        part = keys[start : start + size]
+        with work.store.read() as session:
+            query = select(ImageRow).where(ImageRow.id.in_(part), ImageRow.state == ImageState.PENDING)
+            rows = session.scalars(query.order_by(ImageRow.id)).all()
+        if rows:
+            yield rows
