@@ -164,7 +164,7 @@ def worker(
 def schedule(context: typer.Context) -> None:
     """Start each night at its time, until Ctrl-C; a missed night is caught up once, two of these do no harm.
 
-    Example: ANNOTATOR_JOBS_SCHEDULE="30 2 * * *" annotator jobs schedule
+    Example: annotator jobs schedule
     """
     from annotator.jobs.beat import schedule as run
 

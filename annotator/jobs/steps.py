@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from annotator.ensemble.codec import fit_from_dict
 from annotator.errors import AnnotatorError, ConfigurationError
 from annotator.files import write_whole
 from annotator.jobs import jobs
@@ -23,10 +24,11 @@ from annotator.pipeline.refit import refit
 from annotator.pipeline.report import gather_report
 from annotator.pipeline.settle import settle
 from annotator.pipeline.triage import triage
+from annotator.pipeline.version import ensemble_version
 from annotator.predictors.registry import ModelSet
 from annotator.settings import Settings
 from annotator.store.session import Store
-from annotator.store.tables import PreLabelRow
+from annotator.store.tables import FitRow, PreLabelRow
 
 Counts = Mapping[str, Any]
 
@@ -121,6 +123,13 @@ def prelabel(order: Order) -> Outcome:
             f"this worker's models make {work.version}, run {order.claim.run} is for {order.claim.version}"
         )
     return Outcome(prelabel_portion(work, order.claim.images or (), order.stopped))
+
+
+def _was_made_by(order: Order, version: str | None) -> bool:
+    """Whether these models had that version by an earlier calibration: somebody settled while the night ran."""
+    with order.store.read() as session:
+        fits = [fit_from_dict(parameters) for parameters in session.scalars(select(FitRow.parameters))]
+    return version in {ensemble_version(order.tools.models, fit) for fit in (None, *fits)}
 
 
 def judge(order: Order) -> Outcome:

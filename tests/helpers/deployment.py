@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -83,11 +83,12 @@ class RedisServer:
 class PostgresServer:
     """A PostgreSQL of its own; durable enough to be killed as a process."""
 
-    def __init__(self, folder: Path) -> None:
-        self.port, self._folder = free_port(), folder / "postgres"
+    def __init__(self) -> None:
+        # not below pytest's folder, which is closed to the user that the server runs as
+        self._folder = Path(tempfile.mkdtemp(prefix="annotator-postgres-"))
+        self.port, self._data, self._log = free_port(), self._folder / "data", self._folder / "log"
         self._user = "postgres" if os.geteuid() == 0 else None
         self._process: subprocess.Popen[bytes] | None = None
-        self._log = folder / "postgres.log"
         self._as = {"user": self._user} if self._user else {}
 
     @property
@@ -95,14 +96,10 @@ class PostgresServer:
         return f"postgresql+psycopg://annotator@127.0.0.1:{self.port}/postgres"
 
     def create(self) -> None:
-        self._folder.mkdir(parents=True)
         if self._user:
             shutil.chown(self._folder, self._user)
-            for parent in self._folder.parents[:-1]:
-                parent.chmod(parent.stat().st_mode | 0o055) if parent.stat().st_uid == os.geteuid() else None
-            pwd.getpwnam(self._user)
         subprocess.run(
-            [program("initdb"), "-D", str(self._folder), "-U", "annotator", "-A", "trust", "--no-sync"],
+            [program("initdb"), "-D", str(self._data), "-U", "annotator", "-A", "trust", "--no-sync"],
             check=True, stdout=subprocess.DEVNULL, cwd="/", **self._as,
         )  # fmt: skip
 
@@ -120,7 +117,7 @@ class PostgresServer:
                    "-c", "fsync=off", "-c", "max_connections=60"]  # fmt: skip
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [program("postgres"), "-D", str(self._folder), *options],
+                [program("postgres"), "-D", str(self._data), *options],
                 stdout=log, stderr=log, cwd="/", start_new_session=True, **self._as,
             )  # fmt: skip
 
@@ -140,13 +137,17 @@ class PostgresServer:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
+    def close(self) -> None:
+        self.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
 
 class Deployment:
     """Servers, one project, and processes of the command line with stand-in models."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
-        self.redis, self.postgres = RedisServer(folder / "redis"), PostgresServer(folder)
+        self.redis, self.postgres = RedisServer(folder / "redis"), PostgresServer()
         self.project = folder / "project"
         self.processes: list[subprocess.Popen[str]] = []
         self._more = environment
@@ -191,7 +192,7 @@ class Deployment:
         for process in self.processes:
             kill_all(process)
         self.redis.kill()
-        self.postgres.kill()
+        self.postgres.close()
 
 
 def kill_all(process: subprocess.Popen[str]) -> None:

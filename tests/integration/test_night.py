@@ -52,12 +52,13 @@ def undisturbed(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
     folder = tmp_path_factory.mktemp("undisturbed")
     alone = Deployment(folder, ANNOTATOR_WATCH=json.dumps([str(pictures)]))
     environment = {"ANNOTATOR_DATABASE_URL": f"sqlite:///{folder}/a.db", "ANNOTATOR_JOBS_BATCH_IMAGES": "32"}
-    alone.environment.pop("ANNOTATOR_BROKER_URL")
     alone.run("init", str(alone.project), **environment)
     for command in (("ingest", str(pictures)), ("prelabel",), ("settle",)):
         alone.run(*command, **environment)
     with open_store(environment["ANNOTATOR_DATABASE_URL"]) as store:
-        return content(store, *TABLES)
+        rows = content(store, *TABLES)
+    alone.close()
+    return rows
 
 
 @pytest.fixture
