@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from annotator.export.split import check_split
 from annotator.export.spool import Line, Spool
 from annotator.images.decode import MAX_BYTES, MAX_PIXELS
 from annotator.images.lagenda import BODY_COLUMNS, FACE_COLUMNS
+from annotator.images.places import read_uri
 
 COLUMNS = ("img_name", "age", "gender", *FACE_COLUMNS, *BODY_COLUMNS)
 ANNOTATIONS_NAME = "annotations.csv"
@@ -35,6 +37,7 @@ def write_dataset(
     seed: int = 0,
     max_bytes: int = MAX_BYTES,
     max_pixels: int = MAX_PIXELS,
+    read: Callable[[str], bytes] | None = None,
 ) -> Manifest:
     """Write a dataset version to ``out``; the same rows in any order give the same bytes anywhere.
 
@@ -51,6 +54,7 @@ def write_dataset(
         seed: of the split.
         max_bytes: larger files are refused.
         max_pixels: larger images are refused.
+        read: gives the bytes at an image's ``uri``; without it files and archives are read, but nothing from the web.
 
     Raises:
         InputError: there are no rows, a person comes twice, an image is gone or has changed, ``out`` is taken.
@@ -60,7 +64,8 @@ def write_dataset(
     if shares is not None:
         check_split(shares)
     with replaced_folder(out) as folder, _spooled(folder / ".spool.db", rows) as spool:
-        pictures = Pictures(images, folder / "images", folder / ".loose", max_bytes, max_pixels)
+        reading = read or partial(read_uri, max_bytes=max_bytes)
+        pictures = Pictures(images, folder / "images", folder / ".loose", max_bytes, max_pixels, reading)
         pictures.gather(spool, shares, seed)
         pictures.arrange(spool)
         counts = _write_tables(folder, spool, shares)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -18,7 +19,7 @@ from annotator.export.spool import Corners, Spool
 from annotator.images.convert import SUFFIXES, dataset_safe, to_jpeg
 from annotator.images.crops import plain_crop
 from annotator.images.decode import decode
-from annotator.images.places import FILE_SCHEME, ZIP_SCHEME, read_uri
+from annotator.images.places import FILE_SCHEME, is_file
 
 ImageMode = Literal["link", "copy", "crop", "none"]
 CROP_MARGIN = 0.1
@@ -36,6 +37,7 @@ class Pictures:
         loose: a folder beside it for files whose final name is not known yet.
         max_bytes: larger files are refused.
         max_pixels: larger images are refused.
+        read: gives the bytes at an image's ``uri``, at most ``max_bytes`` of them.
 
     Raises:
         ConfigurationError: the mode is unknown.
@@ -46,6 +48,7 @@ class Pictures:
     loose: Path
     max_bytes: int
     max_pixels: int
+    read: Callable[[str], bytes]
 
     def __post_init__(self) -> None:
         if self.mode not in get_args(ImageMode):
@@ -87,7 +90,7 @@ class Pictures:
             new, at = self._content(data, spool.boxes(image.sha256))
         except ImageError as error:
             raise InputError(f"cannot export '{image.name}': {error}") from error
-        if new is not None or self.mode != "link" or image.uri.startswith(ZIP_SCHEME):
+        if new is not None or self.mode != "link" or not is_file(image.uri):
             (self.loose / image.sha256).write_bytes(data if new is None else new)
         written = data if new is None else new
         suffix = SUFFIXES.get(image.format, ".jpg") if new is None else ".jpg"
@@ -97,7 +100,7 @@ class Pictures:
 
     def _read(self, image: ExportImage) -> bytes:
         try:
-            data = read_uri(image.uri, self.max_bytes)
+            data = self.read(image.uri)
         except ImageError as error:
             raise InputError(f"cannot export '{image.name}': {error}; or export with --images none") from error
         if hashlib.sha256(data).hexdigest() != image.sha256:

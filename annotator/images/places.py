@@ -37,6 +37,15 @@ def zip_uri(archive: Path, member: str) -> str:
     return ZIP_SCHEME + quote(os.fsencode(archive), safe="/") + "!" + quote(member, safe="/")
 
 
+def is_file(uri: str) -> bool:
+    """Whether a URI is a file of its own, which can be linked to.
+
+    >>> is_file("/a/b.jpg"), is_file("zip:///a.zip!b.jpg"), is_file("http://example.com/b.jpg")
+    (True, False, False)
+    """
+    return uri.startswith(FILE_SCHEME) or "://" not in uri
+
+
 def read_uri(uri: str, max_bytes: int = MAX_BYTES) -> bytes:
     """The bytes at ``uri``, read up to ``max_bytes``.
 

@@ -16,6 +16,7 @@ from annotator.export.pictures import ImageMode
 from annotator.export.rows import ExportImage, ExportRow
 from annotator.pipeline.history import EXPORTED
 from annotator.pipeline.prelabel import WEIGHTS
+from annotator.pipeline.reading import Reader
 from annotator.pipeline.settlement import settle_and_refit
 from annotator.settings import Settings
 from annotator.store import records
@@ -84,6 +85,7 @@ def export(
         seed=settings.seed if seed is None else seed,
         max_bytes=settings.max_image_bytes,
         max_pixels=settings.max_image_pixels,
+        read=Reader(settings).read,
     )
     _remember(store, manifest, out, only)
     return manifest

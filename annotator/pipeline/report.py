@@ -24,7 +24,7 @@ from annotator.evaluation.report.data import (
 from annotator.images.convert import to_jpeg
 from annotator.images.crops import plain_crop
 from annotator.images.decode import decode
-from annotator.images.places import read_uri
+from annotator.pipeline.reading import Reader
 from annotator.pipeline.settle import read_votes
 from annotator.pipeline.status import StatusReport, status
 from annotator.pipeline.truths import in_the_draw
@@ -55,6 +55,7 @@ def gather_report(store: Store, settings: Settings, created: datetime) -> Report
     if not counts.versions:
         raise InputError("nothing is pre-labelled yet; run `annotator prelabel` before `annotator report`")
     version = max(counts.versions, key=lambda name: counts.versions[name])
+    reader = Reader(settings)
     with store.read() as session:
         people = _people(session, settings)
         votes = read_votes(session)
@@ -67,7 +68,7 @@ def gather_report(store: Store, settings: Settings, created: datetime) -> Report
             progress=_progress(counts, people, votes, seconds, settings),
             people=people,
             annotators=_annotators(session, votes, seconds),
-            hardest=[_hard(row, settings) for row in _hardest(session)],
+            hardest=[_hard(row, settings, reader) for row in _hardest(session)],
             notices=_notices(counts),
             agreement=_agreement(votes),
         )
@@ -218,25 +219,27 @@ def _hardest(session: Session) -> Sequence[tuple[PersonRow, ImageRow, PreLabelRo
     return [(person, image, pre_label, said[person.id]) for person, image, pre_label in rows]
 
 
-def _hard(row: tuple[PersonRow, ImageRow, PreLabelRow, list[PredictionRow]], settings: Settings) -> HardPerson:
+def _hard(
+    row: tuple[PersonRow, ImageRow, PreLabelRow, list[PredictionRow]], settings: Settings, reader: Reader
+) -> HardPerson:
     person, image, pre_label, predictions = row
     verdict = records.to_pre_label(pre_label, person.person_id)
     newest = {prediction.predictor: prediction for prediction in predictions}
     return HardPerson(
         person_id=person.person_id,
-        picture=_thumbnail(image, records.to_box(person, "body") or records.to_box(person, "face"), settings),
+        picture=_thumbnail(image, records.to_box(person, "body") or records.to_box(person, "face"), settings, reader),
         verdict=_verdict(verdict),
         predictions=[_said(prediction) for prediction in newest.values()],
         reasons=[reason.value for reason in verdict.reasons],
     )
 
 
-def _thumbnail(image: ImageRow, box: Box | None, settings: Settings) -> bytes | None:
+def _thumbnail(image: ImageRow, box: Box | None, settings: Settings, reader: Reader) -> bytes | None:
     """A small picture of the person; none where the image can no longer be read, which is no reason for no report."""
     if box is None:
         return None
     try:
-        data = read_uri(image.uri, settings.max_image_bytes)
+        data = reader.read(image.uri)
         decoded = decode(data, max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
     except AnnotatorError:
         return None

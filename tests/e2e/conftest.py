@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from annotator.labelstudio.client import LabelStudio
 from annotator.labelstudio.server import free_port
 from annotator.settings import Settings
 from ml_backend.pipeline_engine import PipelineEngine, open_engine
 from ml_backend.studio import Plan, Studio, connect, draw_pictures, make_project
+from tests.helpers.browsing import CHROMIUM_ARGUMENTS, signed_in
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,6 +50,28 @@ def browser_program() -> str:
         message = "no chromium on this machine; install it or name it in ANNOTATOR_CHROMIUM"
         pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
     return found
+
+
+@pytest.fixture(scope="session")
+def chromium(browser_program: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_program, args=list(CHROMIUM_ARGUMENTS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def page(running: Running, chromium: Browser) -> Iterator[Page]:
+    """A page of the account that everything belongs to."""
+    account = running.studio.account
+    with signed_in(chromium, running.studio.server.url, account.email, account.password) as page:
+        yield page
+
+
+@pytest.fixture(scope="session")
+def shooting() -> bool:
+    """Whether screenshots go into the documentation."""
+    return bool(os.environ.get("ANNOTATOR_SCREENSHOTS"))
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from annotator.pipeline.review.studio import (
     VOTE,
     WHOLE,
     Projects,
+    forget_project,
     keep_project,
     known_project,
     make_secret,
@@ -36,9 +37,10 @@ WHOLE_INSTRUCTION = (
     "Correct what is wrong, draw who is missing, then submit."
 )
 VOTE_INSTRUCTION = (
-    "Judge the person in the orange frame as you perceive them: gender, then age in whole years, your best guess. "
+    "Judge the person in the orange frame as you perceive them: age in whole years, your best guess, and gender. "
     "If the frame holds no person, the wrong one or several, tick the problem and answer as well as you can. "
-    "Keys: m male, f female, u cannot tell, Ctrl+Enter submits, Ctrl+Space skips."
+    "By keyboard: Tab until the cursor is in the age, type it, Shift+Tab, then m male, f female or u cannot tell, "
+    "Ctrl+Enter submits, Ctrl+Space skips. Escape closes this."
 )
 
 
@@ -124,6 +126,7 @@ def _project(
         votes = settings.settle_min_votes if role == VOTE else 1
         made = client.create_project(**{**fields, "description": marker(settings, role), "maximum_annotations": votes})
         changes.append(f"{role} project {made['id']} made")
+        forget_project(store, int(made["id"]))
         keep_project(store, role, int(made["id"]))
         return int(made["id"])
     number = int(found["id"])
@@ -189,20 +192,33 @@ def _filter(column: str, operator: str, kind: str, value: object) -> dict[str, A
     return {"conjunction": "and", "items": [item]}
 
 
+HIDDEN = [
+    f"tasks:{name}"
+    for name in (
+        "inner_id", "cancelled_annotations", "annotations_results", "annotations_ids", "predictions_results",
+        "predictions_model_versions", "file_upload", "storage_filename", "created_at", "updated_at", "updated_by",
+        "avg_lead_time", "draft_exists",
+    )
+]  # fmt: skip
+"""Columns that would push the picture and the score out of sight."""
+
 VIEWS: tuple[dict[str, Any], ...] = (
     {
         "title": "needs review",
         "ordering": ["tasks:predictions_score"],
+        "hiddenColumns": {"explore": HIDDEN, "labeling": HIDDEN},
         "filters": _filter("predictions_results", "contains", "String", "Please check"),
     },
     {
         "title": "corrected",
         "ordering": ["-tasks:completed_at"],
+        "hiddenColumns": {"explore": HIDDEN, "labeling": HIDDEN},
         "filters": _filter("total_annotations", "greater", "Number", 0),
     },
     {
         "title": "failed",
         "ordering": ["tasks:id"],
+        "hiddenColumns": {"explore": HIDDEN, "labeling": HIDDEN},
         "filters": _filter("data.review_reason", "contains", "String", FAILED_WORDS),
     },
 )

@@ -10,14 +10,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
 
 from annotator.errors import AnnotatorError, ConfigurationError, ServiceError, StorageError
 from annotator.labelstudio.administration import find_project
 from annotator.labelstudio.client import LabelStudio
 from annotator.settings import Settings
+from annotator.store.base import now
 from annotator.store.session import Store
-from annotator.store.tables import MetaRow
+from annotator.store.tables import MetaRow, ReviewTaskRow, StudioTaskRow, VoteRow
 from annotator.store.upsert import upsert
 
 WHOLE, VOTE = "whole-image", "vote"
@@ -71,6 +72,17 @@ def keep_project(store: Store, role: str, number: int) -> None:
     if known_project(store, role) != number:
         with store.write() as session:
             upsert(session, MetaRow, [{"key": f"review:{role}", "value": str(number)}], keys=("key",))
+
+
+def forget_project(store: Store, number: int) -> None:
+    """Make room for a new project whose number one of a lost Label Studio had: its tasks are gone, its votes stay."""
+    gone = f"labelstudio:{number}"
+    with store.write() as session:
+        session.execute(delete(StudioTaskRow).where(StudioTaskRow.project == number))
+        tasks = ReviewTaskRow.external.startswith(f"{number}:", autoescape=True)
+        session.execute(update(ReviewTaskRow).where(tasks).values(external=None))
+        kept = f"{gone} before {now():%Y-%m-%d %H:%M:%S}"
+        session.execute(update(VoteRow).where(VoteRow.source == gone).values(source=kept))
 
 
 def find_projects(store: Store, settings: Settings, client: LabelStudio) -> Projects:

@@ -8,9 +8,11 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import select
 
 from annotator.domain import Gender, Vote
+from annotator.errors import InputError
 from annotator.pipeline.export import export
 from annotator.pipeline.ingest import ingest
 from annotator.pipeline.prelabel import prelabel
@@ -18,8 +20,9 @@ from annotator.pipeline.settle import settle
 from annotator.pipeline.votes import record_votes
 from annotator.settings import Settings
 from annotator.store.session import Store, open_store
-from annotator.store.tables import PersonRow, PreLabelRow
+from annotator.store.tables import ImageRow, PersonRow, PreLabelRow
 from tests.helpers.models import model_set
+from tests.helpers.picture_server import PictureServer
 from tests.helpers.pictures import write_pictures
 
 
@@ -96,3 +99,25 @@ def test_the_same_bytes_again_and_from_another_database(
         fill(other, settings, tmp_path / "in")
         export(other, settings, tmp_path / "again", split=split)
     assert digests(tmp_path / "again") == first
+
+
+@pytest.mark.parametrize("images", ["link", "copy", "crop"])
+def test_pictures_that_label_studio_serves(filled: Store, settings: Settings, tmp_path: Path, images: Any) -> None:
+    """Their rows hold a web address; they are read with the token, and written where they cannot be linked to."""
+    with PictureServer({}, token="t" * 40) as server:
+        with filled.write() as session:
+            for row in session.scalars(select(ImageRow).where(ImageRow.id < 4)):
+                server.files[f"/data/upload/1/{row.id}.png"] = Path(row.uri).read_bytes()
+                row.uri = f"{server.url}/data/upload/1/{row.id}.png"
+        known = settings.model_copy(
+            update={"label_studio_url": server.url, "label_studio_api_key": SecretStr("t" * 40)}
+        )
+        export(filled, known, tmp_path / "out", images=images)
+        assert len(server.asked) == 3
+        names = {row["img_name"] for row in table(tmp_path / "out" / "annotations.csv")}
+        assert names == {path.name for path in (tmp_path / "out" / "images").iterdir()}
+        assert all(path.is_file() for path in (tmp_path / "out" / "images").iterdir())
+        stranger = settings.model_copy(update={"label_studio_url": server.url})
+        with pytest.raises(InputError, match=r"cannot export .*401"):
+            export(filled, stranger, tmp_path / "other", images=images)
+        assert not (tmp_path / "other").exists()

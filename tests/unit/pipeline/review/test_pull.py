@@ -317,3 +317,20 @@ def test_ages_on_whole_pictures_are_kept_and_count_only_if_wanted(pushed: Any) -
     assert len(rows) == 2
     assert all(row.remark.startswith("not blind") for row in rows)
     assert pushed.with_settings(review_count_whole=True).pull().votes.counting == 2
+
+
+def test_votes_outlive_a_label_studio_that_was_lost(pushed: Any) -> None:
+    """The new one gives its projects the same numbers; what was voted in the old one is not withdrawn."""
+    for task in pushed.tasks_of(TaskKind.REVIEW):
+        pushed.studio.vote(task, 2, 40, "male")
+    pushed.pull()
+    known = votes(pushed)
+    for table in ("projects", "tasks", "annotations", "predictions", "backends", "webhooks", "views", "storages"):
+        getattr(pushed.studio, table).clear()
+    pushed.studio.last_id = 0
+    pushed.setup()
+    report = pushed.push()
+    open_tasks = [row for row, _ in pushed.rows() if row.state is TaskState.OPEN]
+    assert sum(report.votes.created.values()) == len(open_tasks)
+    assert report.whole.created == 5
+    assert (pushed.pull().votes.gone, len(votes(pushed))) == (0, len(known))
