@@ -48,7 +48,10 @@ class Settings(BaseSettings):
 
     max_image_bytes: int = Field(default=100_000_000, gt=0, description="larger files are refused")
     max_image_pixels: int = Field(default=50_000_000, gt=0, description="larger images are refused")
-    batch_images: int = Field(default=32, gt=0, description="images that are in memory at a time")
+    batch_images: int = Field(default=48, gt=0, description="images that are in memory at a time")
+    batch_pixels: int = Field(
+        default=300_000_000, gt=0, description="pixels that are in memory at a time, 3 bytes each"
+    )
 
     review_rate: float = Field(default=0.2, ge=0, le=1, description="share of people that goes to review")
     audit_rate: float = Field(default=0.02, ge=0, le=1, description="random share of the unflagged that goes to review")

@@ -23,18 +23,19 @@ class PlainWatch:
     """Progress as lines: one at the end of each stretch of work, and one every ten seconds."""
 
     def __init__(self) -> None:
-        self._what, self._total, self._done = "", None, 0  # type: tuple[str, int | None, int]
+        self._what, self._total, self._done, self._people = "", None, 0, 0  # type: tuple[str, int | None, int, int]
         self._started = self._said = time.monotonic()
 
     def begin(self, what: str, total: int | None = None) -> None:
         """A new stretch of work."""
         self.end()
-        self._what, self._total, self._done = what, total, 0
+        self._what, self._total, self._done, self._people = what, total, 0, 0
         self._started = self._said = time.monotonic()
 
-    def step(self, count: int = 1) -> None:
+    def step(self, count: int = 1, people: int = 0) -> None:
         """More is done."""
         self._done += count
+        self._people += people
         if time.monotonic() - self._said >= PLAIN_SECONDS:
             self._say()
 
@@ -52,7 +53,10 @@ class PlainWatch:
         self._said = time.monotonic()
         seconds = max(self._said - self._started, 1e-9)
         of_all = f" of {self._total:,}" if self._total is not None else ""
-        typer.echo(f"{self._what}: {self._done:,}{of_all} ({self._done / seconds:.1f}/s)", err=True)
+        speed = f"{self._people / seconds:.1f} people/s" if self._people else f"{self._done / seconds:.1f}/s"
+        left = (self._total - self._done) * seconds / self._done if self._total is not None else 0
+        ahead = f", {duration(left)} left" if left > 0 else ""
+        typer.echo(f"{self._what}: {self._done:,}{of_all} ({speed}{ahead})", err=True)
 
 
 class BarWatch:
@@ -62,19 +66,27 @@ class BarWatch:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]}"), TimeRemainingColumn(),
+        )  # fmt: skip
         self._progress = Progress(*columns, console=Console(stderr=True))
         self._progress.start()
         self._task: Any = None
+        self._people, self._started = 0, time.monotonic()
 
     def begin(self, what: str, total: int | None = None) -> None:
         """A new bar."""
-        self._task = self._progress.add_task(what, total=total)
+        self._task = self._progress.add_task(what, total=total, speed="")
+        self._people, self._started = 0, time.monotonic()
 
-    def step(self, count: int = 1) -> None:
+    def step(self, count: int = 1, people: int = 0) -> None:
         """The bar grows."""
+        self._people += people
         if self._task is not None:
-            self._progress.advance(self._task, count)
+            seconds = max(time.monotonic() - self._started, 1e-9)
+            speed = f"{self._people / seconds:.1f} people/s" if self._people else ""
+            self._progress.update(self._task, advance=count, speed=speed)
 
     def note(self, text: str) -> None:
         """A line above the bar."""
@@ -93,6 +105,20 @@ def watching() -> Iterator[Watch]:
         yield watch
     finally:
         watch.end()
+
+
+def duration(seconds: float) -> str:
+    """A time in words, in its two largest units.
+
+    >>> duration(7), duration(130), duration(7900)
+    ('7 s', '2 min 10 s', '2 h 11 min')
+    """
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def print_json(report: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -83,16 +84,28 @@ class HuggingFaceDetector:
 
     def detect(self, images: Sequence[Pixels]) -> list[list[Detection]]:
         """The people and faces of each image, best score first."""
-        return [found for batch in _batches(images, self.batch_size) for found in self._detect(batch)]
+        batches = list(_batches(images, self.batch_size))
+        found: list[list[Detection]] = []
+        with ThreadPoolExecutor(1, thread_name_prefix="resize") as aside:  # the next batch, while the model works
+            ready = [aside.submit(self._prepare, batch) for batch in batches[:1]]
+            for number, batch in enumerate(batches):
+                inputs = ready.pop().result()
+                ready = [aside.submit(self._prepare, following) for following in batches[number + 1 : number + 2]]
+                found += self._detect(batch, inputs)
+        return found
 
-    def _detect(self, batch: Sequence[Pixels]) -> Iterator[list[Detection]]:
+    def _prepare(self, batch: Sequence[Pixels]) -> Any:
+        """The images as the model gets them, and the sizes that its boxes are in."""
         padded = [_presentable(image) for image in batch]
         inputs = self._processor(images=padded, return_tensors="pt", input_data_format="channels_last")
+        return inputs, [image.shape[:2] for image in padded]
+
+    def _detect(self, batch: Sequence[Pixels], prepared: Any) -> Iterator[list[Detection]]:
+        inputs, shapes = prepared
         with torch.inference_mode():
             outputs = self._model(**inputs.to(self._device))
-        sizes = torch.tensor([image.shape[:2] for image in padded], device=self._device)
         raw = self._processor.post_process_object_detection(
-            outputs, threshold=self.thresholds.least, target_sizes=sizes
+            outputs, threshold=self.thresholds.least, target_sizes=torch.tensor(shapes, device=self._device)
         )
         for image, result in zip(batch, raw, strict=True):
             yield refine(self._detections(result), self.thresholds, image.shape[1], image.shape[0])

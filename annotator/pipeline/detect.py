@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -13,6 +14,7 @@ from annotator.domain import Detection, Person
 from annotator.images.quality import overlap, sharpness
 from annotator.pipeline.failures import Failure
 from annotator.pipeline.given import drop_detected
+from annotator.pipeline.halving import Halving
 from annotator.pipeline.loading import LoadedImage
 from annotator.pipeline.version import detector_version
 from annotator.predictors.registry import ModelSet
@@ -25,23 +27,44 @@ People = dict[int, list[PersonRow]]
 """The people of images, by the image's key."""
 
 
-def find_people(
-    store: Store, models: ModelSet, images: Sequence[LoadedImage]
-) -> tuple[People, list[tuple[ImageRow, Failure]]]:
-    """The people on each image, stored; and the images on which the detector failed.
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a detector saw: images, the people that were known of them before, and what was found where it looked."""
 
-    Each image's people are written in one transaction. A detector's earlier finds are kept when it is the same
-    version, and replaced when it is another one and no human has worked on them.
+    images: Sequence[LoadedImage]
+    known: People
+    found: list[tuple[LoadedImage, list[Detection] | Failure]]
+    version: str
+
+
+def look(store: Store, models: ModelSet, images: Sequence[LoadedImage]) -> Look:
+    """Runs the detector where it is wanted; stores nothing.
+
+    A detector's earlier finds are kept when it is the same version.
     """
     version = detector_version(models)
     with store.read() as session:
-        people = _stored(session, [image.row.id for image in images])
-    wanted = [image for image in images if _is_wanted(image.row, people[image.row.id], version)]
-    if wanted and models.detector is None:
-        failed = [(image.row, _no_boxes(image.row)) for image in wanted]
+        known = _stored(session, [image.row.id for image in images])
+    wanted = [image for image in images if _is_wanted(image.row, known[image.row.id], version)]
+    if wanted and models.detector is not None:
+        found = list(zip(wanted, _detections(models.detector.get(), wanted), strict=True))
     else:
-        failed = _detect(store, models, wanted, people)
-    _measure(store, images, people)
+        found = [(image, _no_boxes(image.row)) for image in wanted]
+    return Look(images, known, found, version)
+
+
+def keep(store: Store, seen: Look) -> tuple[People, list[tuple[ImageRow, Failure]]]:
+    """The people on each image, stored and measured; and the images on which the detector failed.
+
+    All are written in one transaction. A detector's earlier finds are replaced when it is another
+    version and no human has worked on them.
+    """
+    people = dict(seen.known)
+    failed = [(image.row, found) for image, found in seen.found if isinstance(found, Failure)]
+    good = [(image.row, found) for image, found in seen.found if not isinstance(found, Failure)]
+    if good:
+        people |= _save(store, good, seen.version)
+    _measure(store, seen.images, people)
     return people, failed
 
 
@@ -65,43 +88,42 @@ def _no_boxes(row: ImageRow) -> Failure:
     return Failure(row.sha256, row.name, "no_boxes", "no boxes were given and the profile has no detector; choose one")
 
 
-def _detect(
-    store: Store, models: ModelSet, images: Sequence[LoadedImage], people: People
-) -> list[tuple[ImageRow, Failure]]:
-    if not images or models.detector is None:
-        return []
-    failed = []
-    for image, found in zip(images, _detections(models.detector.get(), images), strict=True):
-        if isinstance(found, Failure):
-            failed.append((image.row, found))
-        else:
-            people[image.row.id] = _save(store, image, found, models.detector.version)
-    return failed
+def _detections(detector: Detector, images: Sequence[LoadedImage]) -> list[list[Detection] | Failure]:
+    halving: Halving[LoadedImage, list[Detection]] = Halving(
+        lambda some: detector.detect([image.pixels for image in some]), len(images)
+    )
+    return [
+        _failure(image.row, found) if isinstance(found, Exception) else found
+        for image, found in zip(images, halving.run(images), strict=True)
+    ]
 
 
-def _detections(detector: Detector, images: Sequence[LoadedImage]) -> Iterable[list[Detection] | Failure]:
-    try:
-        return list(detector.detect([image.pixels for image in images]))
-    except Exception as error:  # noqa: BLE001 - whatever a detector raises is these images' trouble alone
-        if len(images) > 1:
-            return [found for image in images for found in _detections(detector, [image])]
-        row = images[0].row
-        return [Failure(row.sha256, row.name, "detector_failed", f"{type(error).__name__}: {error}")]
+def _failure(row: ImageRow, error: Exception) -> Failure:
+    return Failure(row.sha256, row.name, "detector_failed", f"{type(error).__name__}: {error}")
 
 
-def _save(store: Store, image: LoadedImage, found: Sequence[Detection], version: str) -> list[PersonRow]:
-    row = image.row
-    pairs = pair(found, row.width, row.height)
-    people = [Person(Person.make_id(row.sha256, index), row.sha256, index, *boxes) for index, boxes in enumerate(pairs)]
+def _save(store: Store, found: Sequence[tuple[ImageRow, list[Detection]]], version: str) -> People:
+    rows = {row.id: row for row, _ in found}
     with store.write() as session:
-        # another process may have been here since the image was read: it waits at this row, or we do
-        known = session.scalar(select(ImageRow.detector).where(ImageRow.id == row.id).with_for_update())
-        if known != version and row.id in drop_detected(session, [row.id]):
-            rows = [records.person_values(row.id, person, PersonSource.DETECTED) for person in people]
-            insert_new(session, PersonRow, rows, keys=("image_key", "index"))
-            session.add(EventRow(kind="detected", subject=row.sha256, data={"detector": version, "people": len(rows)}))
-        session.execute(update(ImageRow).where(ImageRow.id == row.id).values(detector=version))
-        return _stored(session, [row.id])[row.id]
+        # another process may have been here since the images were read: it waits at these rows, or we do
+        locked = select(ImageRow.id, ImageRow.detector).where(ImageRow.id.in_(rows)).order_by(ImageRow.id)
+        known = dict(session.execute(locked.with_for_update()).all())
+        free = drop_detected(session, [key for key, detector in known.items() if detector != version])
+        fresh = [(row, _people(row, detections)) for row, detections in found if row.id in free]
+        values = [
+            records.person_values(row.id, person, PersonSource.DETECTED) for row, people in fresh for person in people
+        ]
+        insert_new(session, PersonRow, values, keys=("image_key", "index"))
+        for row, people in fresh:
+            data = {"detector": version, "people": len(people)}
+            session.add(EventRow(kind="detected", subject=row.sha256, data=data))
+        session.execute(update(ImageRow).where(ImageRow.id.in_(rows)).values(detector=version))
+        return _stored(session, list(rows))
+
+
+def _people(row: ImageRow, found: Sequence[Detection]) -> list[Person]:
+    pairs = pair(found, row.width, row.height)
+    return [Person(Person.make_id(row.sha256, index), row.sha256, index, *boxes) for index, boxes in enumerate(pairs)]
 
 
 def _stored(session: Session, image_keys: Sequence[int]) -> People:

@@ -38,24 +38,44 @@ class LoadedBatch:
 
 
 def pending_batches(store: Store, settings: Settings, limit: int | None) -> Iterator[LoadedBatch]:
-    """Pending images in the order of their registration, at most ``limit``, half of ``batch_images`` at a time."""
-    yield from load_ahead(pending_rows(store, max(1, settings.batch_images // 2), limit), settings)
+    """Pending images in the order of their registration, at most ``limit``.
+
+    While one batch is worked on and the people of another are found, the next is read and decoded: all three together
+    hold at most ``batch_images`` images.
+    """
+    parts = pending_rows(store, max(1, settings.batch_images // 3), limit)
+    yield from load_ahead(parts, settings)
 
 
 def load_ahead(parts: Iterable[Sequence[ImageRow]], settings: Settings) -> Iterator[LoadedBatch]:
-    """The images of each part, with their pixels.
+    """The images of each part, with their pixels; a part of many pixels comes in several batches.
 
-    While one batch is worked on the next is read and decoded, so that two parts are in memory at a time.
+    While one batch is worked on the next is read and decoded. Three batches hold at most ``batch_pixels`` pixels, or
+    three images where these are larger.
     """
     reader = Reader(settings)
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="decode") as pool:
         ahead: deque[list[tuple[ImageRow, Future[LoadedImage | Failure]]]] = deque()
-        for rows in parts:
+        for rows in _small_enough(parts, settings.batch_pixels // 3):
             ahead.append([(row, pool.submit(_load, row, settings, reader)) for row in rows])
             if len(ahead) == 2:
                 yield _gather(ahead.popleft())
         while ahead:
             yield _gather(ahead.popleft())
+
+
+def _small_enough(batches: Iterable[Sequence[ImageRow]], pixels: int) -> Iterator[Sequence[ImageRow]]:
+    """The same images in order, in batches of at most so many pixels or of one image."""
+    for rows in filter(None, batches):
+        batch: list[ImageRow] = []
+        taken = 0
+        for row in rows:
+            if batch and taken + row.width * row.height > pixels:
+                yield batch
+                batch, taken = [], 0
+            batch.append(row)
+            taken += row.width * row.height
+        yield batch
 
 
 def load(row: ImageRow, data: bytes, settings: Settings) -> LoadedImage:
@@ -104,6 +124,8 @@ def _load(row: ImageRow, settings: Settings, reader: Reader) -> LoadedImage | Fa
         return read_image(row, settings, reader)
     except ImageError as error:
         return failure_of(row, error)
+    except Exception as error:  # noqa: BLE001 - whatever goes wrong with one image is that image's trouble alone
+        return Failure(row.sha256, row.name, "read_error", f"{type(error).__name__}: {error}")
 
 
 def _gather(batch: Sequence[tuple[ImageRow, Future[LoadedImage | Failure]]]) -> LoadedBatch:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import Any
 
 from annotator.domain import Prediction, PredictionStatus
+from annotator.pipeline.halving import Halving
 from annotator.predictors.base import PersonView, Predictor
+
+BATCHES_AHEAD = 2
+"""How many batches of prepared people there are at most, that of the model included."""
 
 
 def predictions(
@@ -15,39 +21,41 @@ def predictions(
 ) -> Iterator[list[Prediction]]:
     """One prediction for each view, in order, given batch by batch as they come out.
 
-    A person whose preparation or prediction raises gets ``failed`` with the reason; when a whole batch raises, it is
-    halved until the culprit is alone (which also helps when the batch was too large for the memory).
+    While the model works on one batch the next is prepared. A person whose preparation or prediction raises gets
+    ``failed`` with the reason; when a whole batch raises, it is halved until the culprit is alone. A lack of memory
+    makes ``predictor.batch_size`` smaller for the rest of the run.
     """
-    prepared = [pool.submit(predictor.prepare, view) for view in views]
-    for start in range(0, len(prepared), predictor.batch_size):
-        yield _predict_futures(predictor, prepared[start : start + predictor.batch_size])
+    left = iter(views)
+    prepared: deque[Future[Any]] = deque()
+    while True:
+        _prepare(predictor, left, prepared, pool)
+        if not prepared:
+            return
+        batch = [prepared.popleft() for _ in range(min(predictor.batch_size, len(prepared)))]
+        _prepare(predictor, left, prepared, pool, less=1)
+        yield _predict_futures(predictor, batch)
+
+
+def _prepare(
+    predictor: Predictor,
+    left: Iterator[PersonView],
+    prepared: deque[Future[Any]],
+    pool: ThreadPoolExecutor,
+    less: int = 0,
+) -> None:
+    """Has so many people prepared that ``prepared`` holds the batches that may be ahead."""
+    wanted = (BATCHES_AHEAD - less) * predictor.batch_size - len(prepared)
+    prepared.extend(pool.submit(predictor.prepare, view) for view in islice(left, max(0, wanted)))
 
 
 def _predict_futures(predictor: Predictor, prepared: Sequence[Future[Any]]) -> list[Prediction]:
-    results: list[Prediction | None] = []
-    inputs = []
-    for future in prepared:
-        error = future.exception()
-        results.append(_failed(predictor, error) if isinstance(error, Exception) else None)
-        if error is None:
-            inputs.append(future.result())
-    answers = iter(_predict(predictor, inputs))
-    return [result if result is not None else next(answers) for result in results]
-
-
-def _predict(predictor: Predictor, inputs: Sequence[Any]) -> list[Prediction]:
-    if not inputs:
-        return []
-    try:
-        answers = predictor.predict(inputs)
-        if len(answers) != len(inputs):
-            raise RuntimeError(f"{len(answers)} answers for {len(inputs)} people")
-    except Exception as error:  # noqa: BLE001 - whatever a model raises is this batch's trouble alone
-        if len(inputs) == 1:
-            return [_failed(predictor, error)]
-        half = len(inputs) // 2
-        return _predict(predictor, inputs[:half]) + _predict(predictor, inputs[half:])
-    return answers
+    errors = [future.exception() for future in prepared]
+    inputs = [future.result() for future, error in zip(prepared, errors, strict=True) if error is None]
+    halving: Halving[Any, Prediction] = Halving(predictor.predict, predictor.batch_size)
+    answers = iter(halving.run(inputs))
+    predictor.batch_size = halving.size
+    results = [error if error is not None else next(answers) for error in errors]
+    return [result if isinstance(result, Prediction) else _failed(predictor, result) for result in results]
 
 
 def _failed(predictor: Predictor, error: BaseException) -> Prediction:

@@ -9,23 +9,26 @@ from __future__ import annotations
 import copy
 import os
 import threading
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from annotator.domain import Person, Prediction, PredictionStatus
+from annotator.domain import Prediction, PredictionStatus
 from annotator.ensemble import fuse
 from annotator.ensemble.model import Fit
 from annotator.pipeline import failures
-from annotator.pipeline.detect import People, find_people, known_people
+from annotator.pipeline.aside import AtOnce
+from annotator.pipeline.detect import People, keep, known_people, look
 from annotator.pipeline.failures import Failure
 from annotator.pipeline.loading import LoadedBatch, LoadedImage, pending_batches, pending_rows
 from annotator.pipeline.predict import predictions
 from annotator.pipeline.triage import TriageReport, triage
 from annotator.pipeline.version import current_fit, ensemble_version, fit_in_force, remember_predictors
+from annotator.pipeline.views import views_of
 from annotator.pipeline.watch import SILENT, Watch
 from annotator.predictors.base import PersonView, Predictor
 from annotator.predictors.lazy import Lazy
@@ -44,6 +47,9 @@ WEIGHTS = "weights:"
 
 Known = dict[tuple[int, str], Prediction]
 """Predictions by person key and predictor name."""
+
+Kept = tuple[People, list[tuple[ImageRow, Failure]]]
+"""What `keep` gives: the people of images, and the images on which the detector failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +84,10 @@ def prelabel(
     for rows in pending_rows(store, FUSED_AT_A_TIME, limit):
         done = work.fuse_known(rows)
         images, people = images + done.images, people + done.people
-        watch.step(done.images)
-    for batch in pending_batches(store, settings, None if limit is None else limit - images):
-        done = work.process(batch)
+        watch.step(done.images, done.people)
+    for done in work.stream(pending_batches(store, settings, None if limit is None else limit - images)):
         images, people, failed = images + done.images, people + done.people, failed + len(done.failed)
-        watch.step(done.images + len(done.failed))
+        watch.step(done.images + len(done.failed), done.people)
     return PrelabelReport(work.version, images, people, failed, triage(store, settings))
 
 
@@ -154,39 +159,82 @@ class Prelabelling:
 
     def process(self, batch: LoadedBatch) -> BatchReport:
         """Takes a batch from pixels to pre-labels."""
-        people, undetected = find_people(self.store, self.models, batch.images)
+        return self._judge(batch, *keep(self.store, look(self.store, self.models, batch.images)), AtOnce()).result()
+
+    def stream(self, batches: Iterable[LoadedBatch]) -> Iterator[BatchReport]:
+        """`process` for each batch, with all writing beside the models' work; what was yielded is stored.
+
+        Models never work at the same time: they would only take memory and cores from each other.
+        """
+        before: tuple[LoadedBatch, Future[Kept]] | None = None
+        judged: deque[Future[BatchReport]] = deque()
+        with ThreadPoolExecutor(1, thread_name_prefix="write") as aside:  # one thread: what comes first is stored first
+            for batch in batches:
+                kept = aside.submit(keep, self.store, look(self.store, self.models, batch.images))
+                if before:
+                    judged.append(self._judge(before[0], *before[1].result(), aside))
+                before = batch, kept
+                while len(judged) > 1:
+                    yield judged.popleft().result()
+            if before:
+                judged.append(self._judge(before[0], *before[1].result(), aside))
+            yield from (one.result() for one in judged)
+
+    def _judge(
+        self, batch: LoadedBatch, people: People, undetected: list[tuple[ImageRow, Failure]], aside: Executor
+    ) -> Future[BatchReport]:
+        """Asks the predictors; the answers, and then the pre-labels, are stored by ``aside``."""
         lost = {row.id for row, _ in undetected}
         good = [image for image in batch.images if image.row.id not in lost]
-        known = self._predict(good, people)
-        failed = [*batch.failed, *undetected]
+        known, writes = self._predict(good, people, aside)
+        images, failed = [image.row for image in good], [*batch.failed, *undetected]
+        return aside.submit(self._close, images, people, known, failed, writes)
+
+    def _close(
+        self,
+        images: Sequence[ImageRow],
+        people: People,
+        known: Known,
+        failed: list[tuple[ImageRow, Failure]],
+        writes: Sequence[Future[None]],
+    ) -> BatchReport:
+        for write in writes:
+            write.result()
         with self.store.write() as session:
             _fail(session, failed)
-            self._finish(session, [image.row for image in good], people, known)
-        count = sum(len(people[image.row.id]) for image in good)
-        return BatchReport(len(good), count, [failure for _, failure in failed])
+            self._finish(session, images, people, known)
+        count = sum(len(people[image.id]) for image in images)
+        return BatchReport(len(images), count, [failure for _, failure in failed])
 
-    def _predict(self, images: Sequence[LoadedImage], people: People) -> Known:
+    def _predict(
+        self, images: Sequence[LoadedImage], people: People, aside: Executor
+    ) -> tuple[Known, list[Future[None]]]:
         """All predictions of these people: those in the store, and the missing ones, stored batch by batch."""
         rows = [row for image in images for row in people[image.row.id]]
-        views = {row.id: view for image in images for row, view in _views(image, people[image.row.id])}
+        views = {row.id: view for image in images for row, view in views_of(image, people[image.row.id])}
         with self.store.read() as session:
             known = stored_predictions(session, self.models, rows)
+        writes: list[Future[None]] = []
         for model in self.models.predictors:
             missing = [row for row in rows if (row.id, model.name) not in known]
             if missing:
-                self._ask(model, missing, views, known)
-        return known
+                for answered in self._ask(model, [(row, views[row.id]) for row in missing]):
+                    writes.append(aside.submit(self._store, answered))
+                    known.update({(row.id, answer.predictor): answer for row, answer in answered})
+        return known, writes
 
     def _ask(
-        self, model: Lazy[Predictor], rows: Sequence[PersonRow], views: dict[int, PersonView], known: Known
-    ) -> None:
-        asked = iter(rows)
-        for batch in predictions(model.get(), [views[row.id] for row in rows], self._pool):
-            answered = [(next(asked), answer) for answer in batch]
-            values = [records.prediction_values(row, answer) for row, answer in answered]
-            with self.store.write() as session:
-                upsert(session, PredictionRow, values, keys=("person_key", "predictor", "version"))
-            known.update({(row.id, answer.predictor): answer for row, answer in answered})
+        self, model: Lazy[Predictor], people: Sequence[tuple[PersonRow, PersonView]]
+    ) -> Iterator[list[tuple[PersonRow, Prediction]]]:
+        """Batches of people with their answers, as these come."""
+        asked = iter(people)
+        for batch in predictions(model.get(), [view for _, view in people], self._pool):
+            yield [(next(asked)[0], answer) for answer in batch]
+
+    def _store(self, answered: Sequence[tuple[PersonRow, Prediction]]) -> None:
+        values = [records.prediction_values(row, answer) for row, answer in answered]
+        with self.store.write() as session:
+            upsert(session, PredictionRow, values, keys=("person_key", "predictor", "version"))
 
     def _finish(self, session: Session, images: Sequence[ImageRow], people: People, known: Known) -> None:
         """Fuses and writes pre-labels, and marks the images as done."""
@@ -257,13 +305,3 @@ def _fail(session: Session, failed: Sequence[tuple[ImageRow, Failure]]) -> None:
 def _retire(session: Session, person_keys: Sequence[int]) -> None:
     current = PreLabelRow.person_key.in_(person_keys) & PreLabelRow.is_current
     session.execute(update(PreLabelRow).where(current).values(is_current=False))
-
-
-def _views(image: LoadedImage, rows: Sequence[PersonRow]) -> list[tuple[PersonRow, PersonView]]:
-    people = [records.to_person(row, image.row.sha256) for row in rows]
-    return [(row, _view(image, person, people)) for row, person in zip(rows, people, strict=True)]
-
-
-def _view(image: LoadedImage, person: Person, people: Sequence[Person]) -> PersonView:
-    others = [box for other in people if other is not person for box in (other.body, other.face) if box]
-    return PersonView(person.person_id, image.pixels, person.body, person.face, tuple(others))

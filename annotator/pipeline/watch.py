@@ -12,8 +12,8 @@ class Watch(Protocol):
         """A new stretch of work with ``total`` steps (``None``: nobody knows)."""
         ...
 
-    def step(self, count: int = 1) -> None:
-        """``count`` more steps are done."""
+    def step(self, count: int = 1, people: int = 0) -> None:
+        """``count`` more steps are done, with so many people in them."""
         ...
 
     def note(self, text: str) -> None:
@@ -27,7 +27,7 @@ class Silent:
     def begin(self, what: str, total: int | None = None) -> None:
         """Nothing."""
 
-    def step(self, count: int = 1) -> None:
+    def step(self, count: int = 1, people: int = 0) -> None:
         """Nothing."""
 
     def note(self, text: str) -> None:
