@@ -43,6 +43,9 @@ class Settings(BaseSettings):
     )
     hub_endpoint: str | None = Field(default=None, description="mirror of the Hugging Face hub, before HF_ENDPOINT")
     yolo_sha256: str | None = Field(default=None, description="sha256 of the YOLO file that may be loaded")
+    licences: dict[str, str] = Field(
+        default_factory=dict, description="licence of the images by the beginning of their name or address"
+    )
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
     seed: int = Field(default=0, description="seed of every random choice")
 

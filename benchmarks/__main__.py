@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ("mivolo", "mllm", "prelabel", "voting", "label_cost")
+NAMES = ("mivolo", "mllm", "prelabel", "voting", "label_cost", "export")
 
 
 def main() -> None:

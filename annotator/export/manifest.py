@@ -14,7 +14,7 @@ from annotator.predictors.digests import file_digest
 
 MANIFEST_NAME = "manifest.json"
 KIND = "annotator-dataset"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 FileEntry = tuple[str, str, int]
 """Path relative to the dataset, sha256, bytes."""
@@ -51,14 +51,20 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The manifest without its list of files; ``id`` is the sha256 over that list."""
+    """The manifest without its list of files; ``id`` is the sha256 over that list.
+
+    ``unread_images`` could not be compared with others when the split was made.
+    """
 
     id: str
     counts: Counts
     recipe: Recipe
+    format: str
     images: str
     split: Mapping[str, float] | None
     seed: int
+    balance_tail: bool = False
+    unread_images: int = 0
     schema_version: int = SCHEMA_VERSION
 
     def as_dict(self) -> dict[str, Any]:
@@ -69,7 +75,10 @@ class Manifest:
             "id": self.id,
             "parent": self.recipe.parent,
             "counts": asdict(self.counts),
+            "format": self.format,
             "images": self.images,
+            "unread_images": self.unread_images,
+            "balance_tail": self.balance_tail,
             "split": self.split and dict(self.split),
             "seed": self.seed,
             "method": self.recipe.method,
@@ -79,10 +88,12 @@ class Manifest:
 
 
 def own_files(folder: Path) -> Iterator[FileEntry]:
-    """The files at the top of a dataset, by name, without the manifest."""
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and path.name != MANIFEST_NAME:
-            yield (path.name, file_digest(path), path.stat().st_size)
+    """The tables and texts of a dataset, by path, without the manifest, pictures and what begins with a dot."""
+    found = {path.relative_to(folder).as_posix(): path for path in folder.glob("*") if path.is_file()}
+    found |= {path.relative_to(folder).as_posix(): path for path in folder.glob("data/*")}
+    for name, path in sorted(found.items()):
+        if name != MANIFEST_NAME and not path.name.startswith("."):
+            yield (name, file_digest(path), path.stat().st_size)
 
 
 def all_files(folder: Path, pictures: Iterable[tuple[str, str, int]]) -> Iterator[FileEntry]:

@@ -14,7 +14,6 @@ from annotator.domain import Box
 from annotator.errors import ConfigurationError, ImageError, InputError
 from annotator.export.naming import dataset_name, is_safe
 from annotator.export.rows import ExportImage
-from annotator.export.split import split_of
 from annotator.export.spool import Corners, Spool
 from annotator.images.convert import SUFFIXES, dataset_safe, to_jpeg
 from annotator.images.crops import plain_crop
@@ -54,16 +53,15 @@ class Pictures:
         if self.mode not in get_args(ImageMode):
             raise ConfigurationError(f"unknown images '{self.mode}'; known are: {', '.join(get_args(ImageMode))}")
 
-    def gather(self, spool: Spool, shares: dict[str, float] | None, seed: int) -> None:
-        """Read, check and convert every image, and decide its split and its name.
+    def gather(self, spool: Spool) -> None:
+        """Read, check and convert every image, and decide its name.
 
         Raises:
             InputError: an image is gone, has changed since it was ingested, or cannot be decoded; names it.
         """
         self.loose.mkdir()
         for image in spool.images():
-            split = split_of(image.group or image.sha256, shares, seed) if shares else None
-            self._gather(spool, image, split)
+            self._gather(spool, image)
         spool.settle_names()
 
     def arrange(self, spool: Spool) -> None:
@@ -80,12 +78,12 @@ class Pictures:
             else:
                 target.symlink_to(_path_of(uri))
 
-    def _gather(self, spool: Spool, image: ExportImage, split: str | None) -> None:
+    def _gather(self, spool: Spool, image: ExportImage) -> None:
         if self.mode == "none":
             name = image.name if is_safe(image.name) else dataset_name(image.name, "", converted=False)
-            spool.place(image.sha256, name, split, None, (0, 0))
+            spool.place(image.sha256, name, None, (0, 0))
             return
-        data = self._read(image)
+        data = read_checked(image, self.read)
         try:
             new, at = self._content(data, spool.boxes(image.sha256))
         except ImageError as error:
@@ -96,16 +94,7 @@ class Pictures:
         suffix = SUFFIXES.get(image.format, ".jpg") if new is None else ".jpg"
         name = dataset_name(image.name, suffix, converted=new is not None)
         file = (image.sha256 if new is None else hashlib.sha256(new).hexdigest(), len(written))
-        spool.place(image.sha256, name, split, file, at)
-
-    def _read(self, image: ExportImage) -> bytes:
-        try:
-            data = self.read(image.uri)
-        except ImageError as error:
-            raise InputError(f"cannot export '{image.name}': {error}; or export with --images none") from error
-        if hashlib.sha256(data).hexdigest() != image.sha256:
-            raise InputError(f"{image.uri} has changed since it was ingested; ingest it again, then export")
-        return data
+        spool.place(image.sha256, name, file, at)
 
     def _content(self, data: bytes, boxes: list[Corners]) -> tuple[bytes | None, tuple[int, int]]:
         """New bytes where the original's cannot be used, and where their upper left corner lies in the original."""
@@ -118,6 +107,21 @@ class Pictures:
         if part is None:
             raise ImageError("unreadable", "the people lie outside of the picture; ingest it again")
         return to_jpeg(part), (int(region.x0), int(region.y0))
+
+
+def read_checked(image: ExportImage, read: Callable[[str], bytes]) -> bytes:
+    """The bytes of an image, which must be those that were ingested.
+
+    Raises:
+        InputError: it is gone or has changed.
+    """
+    try:
+        data = read(image.uri)
+    except ImageError as error:
+        raise InputError(f"cannot export '{image.name}': {error}; or export with --images none") from error
+    if hashlib.sha256(data).hexdigest() != image.sha256:
+        raise InputError(f"{image.uri} has changed since it was ingested; ingest it again, then export")
+    return data
 
 
 def people_region(boxes: list[Corners], width: int, height: int) -> Box:

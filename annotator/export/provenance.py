@@ -22,6 +22,8 @@ SCHEMA = pa.schema(
         ("split", pa.string()),
         ("age", pa.float64()),
         ("age_sd", pa.float64()),
+        ("age_low", pa.float64()),
+        ("age_high", pa.float64()),
         ("gender", pa.string()),
         ("gender_probability", pa.float64()),
         ("source", pa.string()),
@@ -30,9 +32,12 @@ SCHEMA = pa.schema(
         ("votes", pa.string()),
         ("predictions", pa.string()),
         ("details", pa.string()),
+        ("sampling_weight", pa.float64()),
     ]
 )
-"""``age`` is the exact one, in years; ``votes`` (each with its weight), ``predictions`` and ``details`` are JSON."""
+"""``age`` is the exact one, in years, ``age_low`` to ``age_high`` its 90 % interval where one is known; ``votes`` (each
+with its weight), ``predictions`` and ``details`` are JSON; ``sampling_weight`` says how often a training run should
+draw the person, 1 being usual."""
 
 
 class ProvenanceWriter:
@@ -50,9 +55,9 @@ class ProvenanceWriter:
             self._flush()
         self._writer.close()
 
-    def add(self, line: Line, label: Mapping[str, Any]) -> None:
+    def add(self, line: Line, label: Mapping[str, Any], sampling_weight: float) -> None:
         """One label of the dataset."""
-        self._rows.append(_row(line, label))
+        self._rows.append({**_row(line, label), "sampling_weight": sampling_weight})
         if len(self._rows) >= _ROWS:
             self._flush()
 

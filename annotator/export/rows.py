@@ -30,8 +30,8 @@ class ExportImage:
 class ExportRow:
     """One person. Without a ``label`` the row is written as -1 / -1, so that readers can blank the person in others.
 
-    ``provenance`` is JSON-able; its keys ``votes`` (each with its weight) and ``predictions`` become columns of the
-    provenance table, the rest goes into ``details``.
+    ``provenance`` is JSON-able; its keys ``votes`` (each with its weight), ``predictions`` and ``interval`` (youngest
+    and oldest age that are likely, in years) become columns of the provenance table, the rest goes into ``details``.
     """
 
     image: ExportImage

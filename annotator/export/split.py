@@ -1,16 +1,16 @@
-"""Which images go to training, validation and test: by hash, so that an image never changes sides."""
+"""Which images go to training, validation and test: groups of look-alikes whole, every class by its share."""
 
 from __future__ import annotations
 
 import hashlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 from annotator.errors import InputError
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
-RESERVED = frozenset(("annotations", "images", "manifest", "provenance"))
+RESERVED = frozenset(("annotations", "images", "manifest", "provenance", "readme", "card"))
 
 
 def parse_split(text: str) -> dict[str, float]:
@@ -52,17 +52,47 @@ def check_split(shares: Mapping[str, float]) -> None:
         raise InputError(f"the shares of the split add up to {total:g}, not to 1")
 
 
-def split_of(group: str, shares: Mapping[str, float], seed: int) -> str:
-    """The split of a group of images.
+def rank(group: str, seed: int) -> int:
+    """The place of a group in the order in which groups are dealt out; its sha256 with the seed decides, nothing else.
 
-    It depends on the group, the seed and the shares alone: a dataset that grows keeps every image where it was. The
-    shares are therefore met on average, not to the image.
+    >>> rank("a", 0) == rank("a", 0) != rank("a", 1)
+    True
     """
-    digest = hashlib.sha256(f"{seed}\0{group}".encode()).digest()
-    place = int.from_bytes(digest[:7], "big") / 2**56
-    upper = 0.0
-    for name, share in shares.items():
-        upper += share
-        if place < upper:
-            return name
-    return name
+    return int.from_bytes(hashlib.sha256(f"{seed}\0{group}".encode()).digest()[:7], "big")
+
+
+class Dealer:
+    """Deals groups of images out to splits so that each split has its share of every class.
+
+    Groups come in the order of their :func:`rank`. Each goes where its classes are furthest behind their shares
+    (iterative stratification, Sechidis et al. 2011, for groups instead of single examples). Classes are any hashable
+    things; whatever a group consists of, it also counts as one of :data:`ANYBODY`, which keeps the sizes right.
+    """
+
+    def __init__(self, shares: Mapping[str, float]) -> None:
+        self._names = tuple(shares)
+        self._shares = tuple(shares.values())
+        self._seen: dict[Hashable, int] = {}
+        self._have: dict[Hashable, list[int]] = {}
+
+    def deal(self, classes: Mapping[Hashable, int], fixed: str | None = None) -> str:
+        """The split of a group with so many members of each class; ``fixed`` says where it has to go."""
+        counts = {ANYBODY: max(1, sum(classes.values())), **classes}
+        for name, count in counts.items():
+            self._seen[name] = self._seen.get(name, 0) + count
+        place = self._names.index(fixed) if fixed in self._names else self._neediest(counts)
+        for name, count in counts.items():
+            self._have.setdefault(name, [0] * len(self._names))[place] += count
+        return self._names[place]
+
+    def _neediest(self, counts: Mapping[Hashable, int]) -> int:
+        needs = [0.0] * len(self._names)
+        for name, count in counts.items():
+            have, seen = self._have.get(name), self._seen[name]
+            for place, share in enumerate(self._shares):
+                needs[place] += count * (share * seen - (have[place] if have else 0))
+        return max(range(len(needs)), key=needs.__getitem__)
+
+
+ANYBODY = "anybody"
+"""The class that everybody is in."""

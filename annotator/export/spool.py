@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA locking_mode=EXCLUSIVE; 
 _SCHEMA = """
 CREATE TABLE image (
     sha256 TEXT PRIMARY KEY, name TEXT, uri TEXT, format TEXT, width INT, height INT, team TEXT,
-    wanted TEXT, key TEXT, final TEXT, split TEXT, file_sha256 TEXT, file_bytes INT, left INT, top INT
+    wanted TEXT, key TEXT, final TEXT, split TEXT, file_sha256 TEXT, file_bytes INT, left INT, top INT, rank INT
 ) WITHOUT ROWID;
 CREATE TABLE person (
     person_id TEXT UNIQUE, sha256 TEXT, age INT, gender TEXT, face_x0 INT, face_y0 INT, face_x1 INT, face_y1 INT,
@@ -37,6 +39,8 @@ CREATE TABLE person (
     label TEXT, votes TEXT, predictions TEXT, details TEXT
 );
 CREATE INDEX person_image ON person (sha256);
+CREATE TABLE crop (person_id TEXT PRIMARY KEY, name TEXT, sha256 TEXT, bytes INT, left INT, top INT) WITHOUT ROWID;
+CREATE TABLE parent (sha256 TEXT PRIMARY KEY, split TEXT) WITHOUT ROWID;
 """
 _INSERT_PERSON = "INSERT INTO person VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _FACE = "face_x0, face_y0, face_x1, face_y1"
@@ -47,7 +51,8 @@ _BODY = "body_x0, body_y0, body_x1, body_y1"
 class Line:
     """One person of the finished dataset, in whole pixels of the image file.
 
-    ``label`` holds the label's columns of the provenance table by name, ``None`` without a label.
+    ``label`` holds the label's columns of the provenance table by name, ``None`` without a label. ``crop`` is the name
+    of the person's own picture, where there is one; the boxes are those in it.
     """
 
     img_name: str
@@ -59,6 +64,7 @@ class Line:
     face: Corners
     body: Corners
     label: Mapping[str, Any] | None
+    crop: str | None = None
 
 
 class Spool:
@@ -103,21 +109,62 @@ class Spool:
             yield from (ExportImage(*values) for values in page)
             last = page[-1][0]
 
+    def join(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Make one group of the groups of each ``(sha256, sha256)``; the second one's stands for both."""
+        for one, other in pairs:
+            teams = self._db.execute("SELECT team FROM image WHERE sha256 IN (?, ?)", (one, other)).fetchall()
+            if len({team for (team,) in teams}) == 2:
+                self._db.execute("CREATE INDEX IF NOT EXISTS image_team ON image (team)")
+                least = min(team for (team,) in teams)
+                self._db.executemany("UPDATE image SET team = ? WHERE team = ?", [(least, team) for (team,) in teams])
+
+    def follow(self, splits: Iterable[tuple[str, str]]) -> None:
+        """Note where an earlier dataset had its images: ``(sha256, split)``."""
+        self._db.executemany("INSERT OR REPLACE INTO parent VALUES (?, ?)", splits)
+
+    def groups(self, rank: Callable[[str], int]) -> Iterator[tuple[str, Counter[tuple[int, str]], set[str]]]:
+        """Every group in the order of its rank: its name, its labelled people by age and gender, its earlier splits."""
+        self._db.create_function("rank", 1, rank, deterministic=True)
+        self._db.execute("UPDATE image SET rank = rank(team)")
+        rows = self._db.execute(
+            "SELECT team, age, gender, label IS NOT NULL, parent.split FROM image LEFT JOIN person USING (sha256)"
+            " LEFT JOIN parent USING (sha256) ORDER BY rank, team"
+        )
+        for team, people in groupby(rows, key=itemgetter(0)):
+            known = list(people)
+            classes = Counter((age, gender) for _, age, gender, labelled, _ in known if labelled)
+            yield team, classes, {row[4] for row in known if row[4] is not None}
+
+    def assign(self, splits: Iterable[tuple[str, str]]) -> None:
+        """Write the ``(split, group)`` of every group."""
+        self._db.execute("CREATE INDEX IF NOT EXISTS image_team ON image (team)")
+        self._db.executemany("UPDATE image SET split = ? WHERE team = ?", splits)
+
     def boxes(self, sha256: str) -> list[Corners]:
         """Every face and body box on one image."""
         rows = self._db.execute(f"SELECT {_FACE}, {_BODY} FROM person WHERE sha256 = ?", (sha256,))  # noqa: S608
         return [box for row in rows for box in (row[:4], row[4:]) if box != MISSING]
 
-    def place(
-        self, sha256: str, wanted: str, split: str | None, file: tuple[str, int] | None, at: tuple[int, int]
-    ) -> None:
-        """Note an image's wanted name, its split, its file's sha256 and bytes, and its upper left corner."""
+    def place(self, sha256: str, wanted: str, file: tuple[str, int] | None, at: tuple[int, int]) -> None:
+        """Note an image's wanted name, its file's sha256 and bytes, and its upper left corner."""
         digest, size = file or (None, None)
         self._db.execute(
-            "UPDATE image SET wanted = ?, key = ?, final = ?, split = ?, file_sha256 = ?, file_bytes = ?,"
+            "UPDATE image SET wanted = ?, key = ?, final = ?, file_sha256 = ?, file_bytes = ?,"
             " left = ?, top = ? WHERE sha256 = ?",
-            (wanted, name_key(wanted), wanted, split, digest, size, *at, sha256),
+            (wanted, name_key(wanted), wanted, digest, size, *at, sha256),
         )
+
+    def people(self, sha256: str) -> list[tuple[str, Corners, Corners, bool]]:
+        """Id, face, body and whether there is a label, of everybody on an image, by id."""
+        query = f"SELECT person_id, label IS NOT NULL, {_FACE}, {_BODY} FROM person WHERE sha256 = ? ORDER BY person_id"  # noqa: S608
+        return [
+            (name, (x[0], x[1], x[2], x[3]), (x[4], x[5], x[6], x[7]), bool(labelled))
+            for name, labelled, *x in self._db.execute(query, (sha256,))
+        ]
+
+    def place_crop(self, person_id: str, name: str, file: tuple[str, int], at: tuple[int, int]) -> None:
+        """Note a person's own picture: its name, sha256 and bytes, and its upper left corner in the image."""
+        self._db.execute("INSERT INTO crop VALUES (?, ?, ?, ?, ?, ?)", (person_id, name, *file, *at))
 
     def settle_names(self) -> None:
         """Give images that want the same name different ones, by their sha256, whatever their order."""
@@ -139,7 +186,8 @@ class Spool:
     def files(self) -> Iterator[tuple[str, str, int]]:
         """``(final name, sha256, bytes)`` of all image files by name."""
         yield from self._db.execute(
-            "SELECT final, file_sha256, file_bytes FROM image WHERE file_sha256 IS NOT NULL ORDER BY final"
+            "SELECT final AS name, file_sha256, file_bytes FROM image WHERE file_sha256 IS NOT NULL"
+            " UNION ALL SELECT name, sha256, bytes FROM crop ORDER BY name"
         )
 
     def without_box(self) -> int:
@@ -147,20 +195,34 @@ class Spool:
         (count,) = self._db.execute("SELECT COUNT(*) FROM person WHERE face_x0 < 0 AND body_x0 < 0").fetchone()
         return int(count)
 
+    def ages(self) -> Iterator[tuple[str | None, int, str, int]]:
+        """``(split, age, gender, people)`` of all labels that can be written."""
+        yield from self._db.execute(
+            "SELECT split, age, gender, COUNT(*) FROM person JOIN image USING (sha256)"
+            " WHERE label IS NOT NULL AND (face_x0 >= 0 OR body_x0 >= 0) GROUP BY split, age, gender"
+        )
+
+    def named_like(self, beginning: str) -> int:
+        """How many images have a name or an address that begins like this."""
+        query = "SELECT COUNT(*) FROM image WHERE substr(name, 1, ?) = ? OR substr(uri, 1, ?) = ?"
+        (count,) = self._db.execute(query, (len(beginning), beginning) * 2).fetchone()
+        return int(count)
+
     def lines(self) -> Iterator[Line]:
         """Everybody with a box, by image name, then by box as the columns come, then by id."""
         query = (
             f"SELECT final, image.sha256, split, person_id, age, gender, {_FACE}, {_BODY},"  # noqa: S608
-            " label, votes, predictions, details, left, top"
-            f" FROM person JOIN image USING (sha256) WHERE face_x0 >= 0 OR body_x0 >= 0"
-            f" ORDER BY final, {_FACE}, {_BODY}, person_id"
+            " label, votes, predictions, details, image.left, image.top, crop.name, crop.left, crop.top"
+            " FROM person JOIN image USING (sha256) LEFT JOIN crop USING (person_id)"
+            f" WHERE face_x0 >= 0 OR body_x0 >= 0 ORDER BY final, {_FACE}, {_BODY}, person_id"
         )
         for name, sha256, split, person_id, age, gender, *rest in self._db.execute(query):
-            face, body, (label, *evidence, left, top) = rest[:4], rest[4:8], rest[8:]
+            face, body, (label, *evidence, left, top, crop, crop_left, crop_top) = rest[:4], rest[4:8], rest[8:]
             known = None if label is None else {**json.loads(label), **dict(zip(_EVIDENCE, evidence, strict=True))}
+            at = (left, top) if crop is None else (crop_left, crop_top)
             yield Line(
                 *(name, sha256, split, person_id, age, gender),
-                *(_moved(face, left, top), _moved(body, left, top), known),
+                *(_moved(face, *at), _moved(body, *at), known, crop),
             )
 
 
@@ -189,16 +251,19 @@ def _label_values(row: ExportRow) -> tuple[str | None, ...]:
     label = row.label
     if label is None or (label.age is None and label.gender is None):
         return (None,) * 4
+    details = dict(row.provenance)
+    low, high = details.pop("interval", None) or (None, None)
     values = {
         "age": label.age,
         "age_sd": label.age_sd,
+        "age_low": low,
+        "age_high": high,
         "gender": label.gender and label.gender.value,
         "gender_probability": label.gender_probability,
         "source": label.source.value,
         "method": label.method,
         "vote_count": label.votes,
     }
-    details = dict(row.provenance)
     votes, predictions = details.pop("votes", []), details.pop("predictions", [])
     return tuple(map(_encode, (values, votes, predictions, details)))
 

@@ -68,6 +68,7 @@ def settle(
     A truth that was ingested comes first, then votes that the stop rule of the settings is content with, then a
     pre-label that the triage did not flag. A label whose grounds are gone goes too. Each change is an event.
     """
+    store.tune()
     methods = _methods(store, age_method, gender_method)
     consensus, steps, helped = _votes(store, settings, *methods)
     settled = _settled(consensus, steps, helped) if consensus else {}

@@ -29,6 +29,7 @@ class TriageReport:
 
 def triage(store: Store, settings: Settings) -> TriageReport:
     """Judges all current pre-labels together and stores what changed; the same rows whatever happened before."""
+    store.tune()
     with store.read() as session:
         rows = session.execute(_current().order_by(PersonRow.person_id)).all()
     verdicts = _judge([records.to_fused(row, person_id) for row, person_id in rows], settings, settings.review_rate)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ import numpy as np
 from PIL import Image
 
 from annotator.domain import Box, Gender, Label, LabelSource, Person
+from annotator.export.dataset import Options, write_dataset
+from annotator.export.dealing import Grouping
+from annotator.export.manifest import Manifest, Recipe
 from annotator.export.rows import ExportImage, ExportRow
 from annotator.images.decode import probe
 
@@ -49,3 +53,10 @@ def row_of(
     person_id = Person.make_id(image.sha256, index)
     label = None if truth is None else label_of(person_id, *truth)
     return ExportRow(image, person_id, body, face, label, provenance)
+
+
+def write_rows(
+    out: Path, rows: Iterable[ExportRow], *, recipe: Recipe, grouping: Grouping | None = None, **options: Any
+) -> Manifest:
+    """A dataset of these rows, with the options by name."""
+    return write_dataset(out, rows, Options(**options), recipe=recipe, grouping=grouping)

@@ -20,13 +20,12 @@ from PIL import Image
 
 from annotator.domain import Box, Gender
 from annotator.errors import ConfigurationError, InputError
-from annotator.export.lagenda import write_dataset
 from annotator.export.manifest import Recipe
 from annotator.export.rows import ExportImage, ExportRow
 from annotator.images.crops import dataset_face_crop, dataset_person_crop, letterbox
 from annotator.images.sources import iter_sources
 from tests.helpers import lagenda_reader
-from tests.helpers.export_rows import image_of, picture, row_of
+from tests.helpers.export_rows import image_of, picture, row_of, write_rows
 
 DATA = Path(__file__).parents[2] / "data" / "mivolo"
 GOLDEN: dict[str, Any] = json.loads((DATA / "reader.json").read_text())
@@ -51,7 +50,7 @@ def small_set(folder: Path) -> list[ExportRow]:
 
 
 def test_rows_as_the_reference_reads_them(tmp_path: Path, recipe: Recipe) -> None:
-    manifest = write_dataset(tmp_path / "out", small_set(tmp_path), recipe=recipe)
+    manifest = write_rows(tmp_path / "out", small_set(tmp_path), recipe=recipe)
     assert (tmp_path / "out/annotations.csv").read_text() == (
         "img_name,age,gender,face_x0,face_y0,face_x1,face_y1,person_x0,person_y0,person_x1,person_y1\n"
         "b.jpg,-1,F,-1,-1,-1,-1,0,0,200,160\n"
@@ -84,7 +83,7 @@ def test_the_goldens_of_the_reference_reader_survive_an_export(mode: str, tmp_pa
         for index, person in enumerate(item.persons):
             known = None if person.truth.is_empty else (person.truth.age, person.truth.gender)
             rows.append(row_of(image, index, person.body, person.face, truth=known))
-    write_dataset(tmp_path / "out", rows, recipe=recipe, images="copy")
+    write_rows(tmp_path / "out", rows, recipe=recipe, images="copy")
     seen = reader_samples(tmp_path / "out", mode)
     names = ("image", "age", "gender")
     golden = {tuple(item[name] for name in names): item for item in GOLDEN["runs"][mode]["items"]}
@@ -128,7 +127,7 @@ def digest(crop: np.ndarray | None) -> str:
     ],
 )
 def test_the_reader_of_these_tests_falls_into_the_traps(old: str, new: str, tmp_path: Path, recipe: Recipe) -> None:
-    write_dataset(tmp_path / "out", small_set(tmp_path), recipe=recipe)
+    write_rows(tmp_path / "out", small_set(tmp_path), recipe=recipe)
     path = tmp_path / "out/annotations.csv"
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
@@ -175,9 +174,9 @@ def test_any_people_round_trip(people: list[Any], tmp_path_factory: pytest.TempP
     )
     if not expected:
         with pytest.raises(InputError, match="nobody"):
-            write_dataset(out, rows, recipe=recipe, images="none")
+            write_rows(out, rows, recipe=recipe, images="none")
         return
-    manifest = write_dataset(out, rows, recipe=recipe, images="none")
+    manifest = write_rows(out, rows, recipe=recipe, images="none")
     samples = lagenda_reader.load(out, images=False)
     assert sorted((s.age, s.gender, str(s.face), str(s.body)) for s in samples) == expected
     assert manifest.counts.without_box == len(people) - len(expected)
@@ -188,15 +187,15 @@ def test_the_same_rows_give_the_same_bytes(images: Any, tmp_path: Path, recipe: 
     rows = small_set(tmp_path)
     shares = {"train": 0.5, "test": 0.5}
     for name, order in (("one", rows), ("two/deep", rows[::-1])):
-        write_dataset(tmp_path / name, order, recipe=recipe, images=images, split=shares, seed=3)
+        write_rows(tmp_path / name, order, recipe=recipe, images=images, split=shares, seed=3)
     assert files_of(tmp_path / "one") == files_of(tmp_path / "two/deep")
-    write_dataset(tmp_path / "one", rows, recipe=recipe, images=images, split=shares, seed=3)
+    write_rows(tmp_path / "one", rows, recipe=recipe, images=images, split=shares, seed=3)
     assert files_of(tmp_path / "one") == files_of(tmp_path / "two/deep")
 
 
 def test_manifest_names_every_file(tmp_path: Path, recipe: Recipe) -> None:
     rows = small_set(tmp_path)
-    result = write_dataset(tmp_path / "out", rows, recipe=recipe, images="copy", split={"train": 0.7, "val": 0.3})
+    result = write_rows(tmp_path / "out", rows, recipe=recipe, images="copy", split={"train": 0.7, "val": 0.3})
     manifest = json.loads((tmp_path / "out/manifest.json").read_text())
     found = files_of(tmp_path / "out")
     found.pop("manifest.json")
@@ -207,18 +206,18 @@ def test_manifest_names_every_file(tmp_path: Path, recipe: Recipe) -> None:
     assert manifest["id"] == result.id
     assert manifest["predictors"] == {"m@0123456789ab": "ab" * 32}
     assert manifest["counts"]["labels"] == 4
-    assert (manifest["schema_version"], manifest["seed"], manifest["method"]) == (1, 0, "precision")
+    assert (manifest["schema_version"], manifest["seed"], manifest["method"]) == (2, 0, "precision")
 
 
 def test_links_lead_to_the_originals(tmp_path: Path, recipe: Recipe) -> None:
-    write_dataset(tmp_path / "out", small_set(tmp_path), recipe=recipe, images="link")
+    write_rows(tmp_path / "out", small_set(tmp_path), recipe=recipe, images="link")
     assert (tmp_path / "out/images/x/a.png").readlink() == tmp_path / "a.png"
     manifest = json.loads((tmp_path / "out/manifest.json").read_text())
     assert manifest["files"]["images/b.jpg"]["sha256"] == hashlib.sha256((tmp_path / "b.jpg").read_bytes()).hexdigest()
 
 
 def test_provenance_has_one_row_for_each_label(tmp_path: Path, recipe: Recipe) -> None:
-    write_dataset(tmp_path / "out", small_set(tmp_path), recipe=recipe, split={"train": 1.0})
+    write_rows(tmp_path / "out", small_set(tmp_path), recipe=recipe, split={"train": 1.0})
     rows = pq.read_table(tmp_path / "out/provenance.parquet").to_pylist()
     assert len(rows) == 4
     exact = {row["age"]: row for row in rows}
@@ -249,7 +248,7 @@ def test_what_opencv_cannot_read_becomes_jpeg(tmp_path: Path, recipe: Recipe) ->
     names = [path.name for path in sorted(tmp_path.iterdir())]
     images = [image_of(tmp_path / name) for name in names]
     rows = [row_of(image, 0, Box(0, 0, image.width, image.height), truth=(30, F)) for image in images]
-    write_dataset(tmp_path / "out", rows, recipe=recipe)
+    write_rows(tmp_path / "out", rows, recipe=recipe)
     samples = lagenda_reader.load(tmp_path / "out")
     assert [sample.image for sample in samples] == [*(f"{letter}.jpg" for letter in "abcdefgh"), "plain.png"]
     for sample in samples:
@@ -264,7 +263,7 @@ def test_crops_hold_all_people_and_their_boxes_move_along(tmp_path: Path, recipe
         row_of(image, 0, Box(100, 100, 200, 200), Box(120, 110, 140, 140), truth=(20, M)),
         row_of(image, 1, Box(180, 90, 220, 190)),
     ]
-    write_dataset(tmp_path / "out", rows, recipe=recipe, images="crop")
+    write_rows(tmp_path / "out", rows, recipe=recipe, images="crop")
     samples = lagenda_reader.load(tmp_path / "out")
     crop = lagenda_reader.pixels(tmp_path / "out", "a.jpg")
     assert crop.shape == (132, 144, 3)
@@ -282,7 +281,7 @@ def test_an_image_from_an_archive_is_copied(tmp_path: Path, recipe: Recipe) -> N
     (item,) = iter_sources([str(tmp_path / "a.zip")])
     plain = image_of(tmp_path / "a.jpg")
     image = ExportImage(plain.sha256, item.name, item.uri, plain.format, plain.width, plain.height)
-    write_dataset(tmp_path / "out", [row_of(image, 0, Box(0, 0, 50, 50))], recipe=recipe)
+    write_rows(tmp_path / "out", [row_of(image, 0, Box(0, 0, 50, 50))], recipe=recipe)
     assert (tmp_path / "out/images/in/a.jpg").read_bytes() == (tmp_path / "a.jpg").read_bytes()
 
 
@@ -290,30 +289,30 @@ def test_images_that_are_gone_or_changed_stop_the_export(tmp_path: Path, recipe:
     rows = small_set(tmp_path)
     picture(tmp_path / "b.jpg", 77)
     with pytest.raises(InputError, match=r"b\.jpg has changed"):
-        write_dataset(tmp_path / "out", rows, recipe=recipe)
+        write_rows(tmp_path / "out", rows, recipe=recipe)
     (tmp_path / "b.jpg").unlink()
     with pytest.raises(InputError, match=r"'b\.jpg'.*--images none"):
-        write_dataset(tmp_path / "out", rows, recipe=recipe)
+        write_rows(tmp_path / "out", rows, recipe=recipe)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png"]
-    write_dataset(tmp_path / "out", rows, recipe=recipe, images="none")
+    write_rows(tmp_path / "out", rows, recipe=recipe, images="none")
     assert not (tmp_path / "out/images").exists()
 
 
 def test_bad_arguments_leave_nothing(tmp_path: Path, recipe: Recipe) -> None:
     rows = small_set(tmp_path)
     with pytest.raises(InputError, match="twice"):
-        write_dataset(tmp_path / "out", [*rows, rows[0]], recipe=recipe)
+        write_rows(tmp_path / "out", [*rows, rows[0]], recipe=recipe)
     with pytest.raises(InputError, match="nobody"):
-        write_dataset(tmp_path / "out", [], recipe=recipe)
+        write_rows(tmp_path / "out", [], recipe=recipe)
     with pytest.raises(ConfigurationError, match="hologram"):
-        write_dataset(tmp_path / "out", rows, recipe=recipe, images="hologram")  # type: ignore[arg-type]
+        write_rows(tmp_path / "out", rows, recipe=recipe, images="hologram")  # type: ignore[arg-type]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "b.jpg"]
 
 
 def test_the_csv_has_the_reference_writers_form(tmp_path: Path, recipe: Recipe) -> None:
     """Same header, quoting and line ends as the reference's own writer."""
     image = ExportImage("ab" * 32, "x/c, d.png", "/nowhere", "PNG", 100, 100)
-    write_dataset(
+    write_rows(
         tmp_path / "out",
         [row_of(image, 0, Box(5, 6, 7, 8), Box(1, 2, 3, 4), truth=(34, M))],
         recipe=recipe,

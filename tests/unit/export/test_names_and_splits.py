@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from annotator.domain import Box
 from annotator.errors import InputError
-from annotator.export.lagenda import write_dataset
 from annotator.export.manifest import Recipe
 from annotator.export.naming import KNOWN_SUFFIXES, dataset_name, is_safe, name_key
 from annotator.export.rows import ExportImage
-from annotator.export.split import parse_split, split_of
+from annotator.export.split import Dealer, parse_split
 from tests.helpers import lagenda_reader
-from tests.helpers.export_rows import image_of, picture, row_of
+from tests.helpers.export_rows import image_of, picture, row_of, write_rows
 
 BOX = Box(1, 1, 50, 50)
 
@@ -55,8 +56,8 @@ def test_different_images_with_one_name_are_told_apart_in_any_order(tmp_path: Pa
     images = [image_of(picture(tmp_path / place, seed), Path(place).name) for seed, place in enumerate(places)]
     squatter = image_of(picture(tmp_path / "5/x.png", 9), f"a-{images[0].sha256[:8]}.png")
     rows = [row_of(image, 0, BOX, truth=(30, None)) for image in (*images, squatter)]
-    write_dataset(tmp_path / "one", rows, recipe=recipe)
-    write_dataset(tmp_path / "two", rows[::-1], recipe=recipe)
+    write_rows(tmp_path / "one", rows, recipe=recipe)
+    write_rows(tmp_path / "two", rows[::-1], recipe=recipe)
     assert (tmp_path / "one/annotations.csv").read_bytes() == (tmp_path / "two/annotations.csv").read_bytes()
     names = [sample.image for sample in lagenda_reader.load(tmp_path / "one")]
     assert len({name_key(name) for name in names}) == 5
@@ -67,7 +68,7 @@ def test_different_images_with_one_name_are_told_apart_in_any_order(tmp_path: Pa
 
 def test_one_image_under_two_people_is_one_file(tmp_path: Path, recipe: Recipe) -> None:
     image = image_of(picture(tmp_path / "a.png", 1))
-    write_dataset(tmp_path / "out", [row_of(image, i, Box(i, 0, 50, 50)) for i in range(3)], recipe=recipe)
+    write_rows(tmp_path / "out", [row_of(image, i, Box(i, 0, 50, 50)) for i in range(3)], recipe=recipe)
     assert [p.name for p in (tmp_path / "out/images").iterdir()] == ["a.png"]
 
 
@@ -90,21 +91,27 @@ def test_a_broken_split_is_named(text: str, says: str) -> None:
         parse_split(text)
 
 
-def test_shares_are_met_on_average_and_nobody_changes_sides() -> None:
+def test_every_class_is_shared_out() -> None:
+    """Groups of one to six people, rare classes among them: each class and the whole are within a person or two."""
     shares = parse_split("train=.8,val=.1,test=.1")
-    groups = [f"image-{number}" for number in range(20_000)]
-    found = {group: split_of(group, shares, 7) for group in groups}
+    random = np.random.default_rng(0)
+    dealer = Dealer(shares)
+    have: dict[str, Counter[int]] = {name: Counter() for name in shares}
+    for _ in range(20_000):
+        people = Counter(np.minimum(random.geometric(0.2, random.integers(1, 7)), 20).tolist())
+        have[dealer.deal(people)] += people
+    total = sum(have.values(), Counter())
     for name, share in shares.items():
-        count = sum(split == name for split in found.values())
-        assert abs(count - share * 20_000) < 5 * (20_000 * share * (1 - share)) ** 0.5
-    other = sum(split_of(group, shares, 8) != found[group] for group in groups)
-    assert 0.25 < other / 20_000 < 0.45  # 1 - (.8^2 + .1^2 + .1^2) = .34
+        size = sum(have[name].values())
+        assert abs(size - share * sum(total.values())) < 8
+        for kind, count in total.items():
+            assert abs(have[name][kind] - share * count) < 8
 
 
-@given(group=st.text(max_size=80), seed=st.integers(0, 2**40))
-def test_every_group_has_a_split(group: str, seed: int) -> None:
-    shares = {"a": 1 / 3, "b": 1 / 3, "c": 1 / 3}
-    assert split_of(group, shares, seed) in shares
+def test_a_group_goes_where_it_must() -> None:
+    dealer = Dealer({"train": 0.9, "test": 0.1})
+    assert [dealer.deal({"a": 1}, "test") for _ in range(3)] == ["test"] * 3
+    assert dealer.deal({"a": 1}, "gone") == "train"
 
 
 def test_no_image_or_group_is_in_two_splits(tmp_path: Path, recipe: Recipe) -> None:
@@ -121,7 +128,7 @@ def test_no_image_or_group_is_in_two_splits(tmp_path: Path, recipe: Recipe) -> N
         for number in range(200)
     ]
     rows = [row_of(image, index, BOX, truth=(20, None)) for image in images for index in range(2)]
-    manifest = write_dataset(
+    manifest = write_rows(
         tmp_path / "out", rows, recipe=recipe, images="none", split={"train": 0.6, "val": 0.2, "test": 0.2}, seed=1
     )
     parts = {

@@ -12,11 +12,10 @@ import pytest
 
 from annotator.domain import Box
 from annotator.errors import InputError, StorageError
-from annotator.export import lagenda
-from annotator.export.lagenda import write_dataset
+from annotator.export import dataset
 from annotator.export.manifest import Manifest, Recipe
 from annotator.export.rows import ExportImage, ExportRow
-from tests.helpers.export_rows import row_of
+from tests.helpers.export_rows import row_of, write_rows
 
 
 def rows(count: int = 3) -> list[ExportRow]:
@@ -28,7 +27,7 @@ def rows(count: int = 3) -> list[ExportRow]:
 
 
 def write(out: Path, recipe: Recipe, count: int = 3) -> Manifest:
-    return write_dataset(out, rows(count), recipe=recipe, images="none")
+    return write_rows(out, rows(count), recipe=recipe, images="none")
 
 
 def test_an_empty_folder_and_an_older_dataset_are_replaced(tmp_path: Path, recipe: Recipe) -> None:
@@ -75,7 +74,7 @@ def test_a_failure_on_the_way_leaves_the_old_dataset(tmp_path: Path, recipe: Rec
         raise RuntimeError("the database went away")
 
     with pytest.raises(RuntimeError):
-        write_dataset(tmp_path / "out", broken(), recipe=recipe, images="none")
+        write_rows(tmp_path / "out", broken(), recipe=recipe, images="none")
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
     assert old.id in (tmp_path / "out/manifest.json").read_text()
 
@@ -93,7 +92,7 @@ def test_a_full_disk_is_one_line_and_nothing_is_left(
     def full(*args: object, **options: object) -> None:
         raise error
 
-    monkeypatch.setattr(lagenda, "write_manifest", full)
+    monkeypatch.setattr(dataset, "write_manifest", full)
     with pytest.raises(StorageError, match=says):
         write(tmp_path / "out", recipe)
     assert list(tmp_path.iterdir()) == []
