@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from annotator.endpoint import Endpoint
 from annotator.errors import ConfigurationError, ProjectNotFound
 from annotator.model_options import ModelOptions
+from annotator.storage_options import StorageOptions, remember
 
 CONFIG_NAME = "annotator.toml"
 
@@ -96,6 +97,16 @@ class Settings(BaseSettings):
         default=False, description="open votes of annotators who fail the controls are replaced"
     )
 
+    storages: dict[str, StorageOptions] = Field(
+        default_factory=dict,
+        description="object storages by scheme: [storages.s3], [storages.gs], [storages.az]",
+    )
+    pictures_url: str | None = Field(
+        default=None,
+        description="s3://bucket/prefix for what Label Studio shows, by signed addresses, instead of local_files_root",
+    )
+    pictures_days: float = Field(default=7, gt=0, le=7, description="how long signed addresses of pictures are good")
+
     broker_url: SecretStr | None = Field(
         default=None, description="redis://... that carries jobs to workers; without one they run inside the command"
     )
@@ -168,7 +179,9 @@ def load_settings(root: Path, **overrides: Any) -> Settings:
     """
     given = {key: value for key, value in overrides.items() if value is not None}
     try:
-        return Settings(root=root, **given)
+        settings = Settings(root=root, **given)
+        remember(settings.storages)
+        return settings
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"]) or "settings"

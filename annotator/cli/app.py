@@ -20,6 +20,7 @@ from annotator.cli.init import init
 from annotator.cli.jobs import jobs
 from annotator.cli.models import models
 from annotator.cli.prelabel import prelabel
+from annotator.cli.purge import purge
 from annotator.cli.report import report
 from annotator.cli.review import review
 from annotator.cli.score import score
@@ -76,6 +77,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "serve": serve,
     "demo": demo,
     "report": report,
+    "purge": purge,
     "vote": vote,
     "triage": triage,
     "score": score,

@@ -18,7 +18,9 @@ def ingest(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE...", help="Folders, image files, a .csv in LAGENDA columns (boxes and known ages), a .zip."
+            metavar="SOURCE...",
+            help="Folders, image files, a .csv in LAGENDA columns (boxes and known ages), a .zip, "
+            "s3://bucket/prefix, http(s)://..., labelstudio://PROJECT.",
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
@@ -40,6 +42,8 @@ def ingest(
 
 def _print(report: IngestReport) -> None:
     typer.echo(f"{plural(report.new, 'new image')}, {report.known:,} known already")
+    if report.purged:
+        typer.echo(f"{plural(report.purged, 'image')} passed over, because of annotator purge")
     if report.people:
         typer.echo(f"{plural(report.people, 'person', 'people')} with given boxes")
     if report.failed:

@@ -1,4 +1,4 @@
-"""Addresses of image bytes: absolute paths, ``file://`` and ``zip://`` URIs, and how they are read."""
+"""Addresses of image bytes: absolute paths, ``file://``, ``zip://`` and object storages, and how they are read."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from annotator.errors import ImageError
 from annotator.images.decode import MAX_BYTES
+from annotator.storage_options import SCHEMES
 
 FILE_SCHEME = "file://"
 ZIP_SCHEME = "zip://"
@@ -55,6 +56,10 @@ def read_uri(uri: str, max_bytes: int = MAX_BYTES) -> bytes:
     """
     if uri.startswith(ZIP_SCHEME):
         return _read_member(uri, max_bytes)
+    if uri.partition("://")[0] in SCHEMES:
+        from annotator.images.remote import read_remote  # loads fsspec, which most projects do not need
+
+        return read_remote(uri, max_bytes)
     if uri.startswith(FILE_SCHEME):
         uri = os.fsdecode(unquote_to_bytes(uri[len(FILE_SCHEME) :]))
     elif "://" in uri:

@@ -12,6 +12,7 @@ from annotator.images.decode import MAX_BYTES
 from annotator.images.items import GivenPerson, SourceItem, file_item, is_offered
 from annotator.images.lagenda import csv_items
 from annotator.images.places import read_uri, safe_text
+from annotator.images.remote import is_remote, remote_items
 
 __all__ = ["GivenPerson", "SourceItem", "iter_sources", "read_uri"]
 
@@ -20,8 +21,8 @@ def iter_sources(sources: Sequence[str], *, max_bytes: int = MAX_BYTES) -> Itera
     """Every image of ``sources``, in a fixed order, without reading one.
 
     A source is a folder (searched to the bottom, sorted by name; hidden files and side files such as ``.txt`` are
-    passed over), a file, a ``.csv`` in LAGENDA columns, or a ``.zip``. All of them are looked at, and a CSV is checked
-    to its last row, before the first image is given.
+    passed over), a file, a ``.csv`` in LAGENDA columns, a ``.zip``, or a place in an object storage. All of them are
+    looked at, and a CSV is checked to its last row, before the first image is given.
 
     Raises:
         InputError: a source does not exist or is of no known kind, a CSV row is broken (names its line), an archive is
@@ -31,9 +32,11 @@ def iter_sources(sources: Sequence[str], *, max_bytes: int = MAX_BYTES) -> Itera
 
 
 def _opened(source: str, max_bytes: int) -> Iterator[SourceItem]:
+    if is_remote(source):
+        return remote_items(source, max_bytes)
     if "://" in source:
         scheme = source.split("://", 1)[0]
-        raise InputError(f"cannot ingest from {scheme}:// places; give a folder, a file, a .csv or a .zip")
+        raise InputError(f"cannot ingest from {scheme}:// places; give a folder, a file, a .csv, a .zip or s3://")
     path = Path(os.path.abspath(source))  # noqa: PTH100 - resolve() would replace links that the user named
     if path.is_dir():
         return _folder_items(path, max_bytes)

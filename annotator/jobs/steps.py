@@ -18,7 +18,7 @@ from annotator.jobs.ledger import Claim, FanOut
 from annotator.jobs.metering import metered
 from annotator.jobs.portions import pending_portions, prelabel_portion
 from annotator.jobs.summary import send_summary
-from annotator.pipeline.ingest import ingest
+from annotator.pipeline.ingest import STUDIO, ingest
 from annotator.pipeline.prelabel import Prelabelling
 from annotator.pipeline.refit import refit
 from annotator.pipeline.report import gather_report
@@ -97,8 +97,9 @@ class OtherVersion(AnnotatorError):
 
 
 def collect(order: Order) -> Outcome:
-    """New images of the watched places."""
-    report = ingest(order.store, order.settings, order.settings.watch)
+    """New images of the watched places, and of tasks that others made in Label Studio."""
+    studio = [STUDIO] if order.settings.label_studio_url else []
+    report = ingest(order.store, order.settings, [*order.settings.watch, *studio])
     failed = {f"failed:{reason}": count for reason, count in report.failed.items()}
     return Outcome({"new": report.new, "known": report.known, "failed": sum(failed.values()), **failed})
 

@@ -16,6 +16,7 @@ from annotator.pipeline.failures import Failure
 from annotator.pipeline.given import drop_detected
 from annotator.pipeline.halving import Halving
 from annotator.pipeline.loading import LoadedImage
+from annotator.pipeline.tombstones import keep_buried
 from annotator.pipeline.version import detector_version
 from annotator.predictors.registry import ModelSet
 from annotator.store import records
@@ -43,6 +44,7 @@ def look(store: Store, models: ModelSet, images: Sequence[LoadedImage]) -> Look:
     A detector's earlier finds are kept when it is the same version.
     """
     version = detector_version(models)
+    keep_buried(store, [image.row.id for image in images])
     with store.read() as session:
         known = _stored(session, [image.row.id for image in images])
     wanted = [image for image in images if _is_wanted(image.row, known[image.row.id], version)]
@@ -71,6 +73,7 @@ def keep(store: Store, seen: Look) -> tuple[People, list[tuple[ImageRow, Failure
 def known_people(store: Store, models: ModelSet, images: Sequence[ImageRow]) -> People:
     """The people of those images on which nothing is left to find or to measure."""
     version = detector_version(models)
+    keep_buried(store, [row.id for row in images])
     with store.read() as session:
         people = _stored(session, [row.id for row in images])
     return {

@@ -77,7 +77,7 @@ def _fresh(session: Session, rows: Sequence[PersonRow], people: Iterable[Person]
         row = known.get((person.body, person.face))
         if row is None:
             fresh[(person.body, person.face)] = person
-        elif not person.truth.is_empty:
+        elif row.active and not person.truth.is_empty:
             values = {"truth_age": person.truth.age, "truth_gender": person.truth.gender}
             session.execute(update(PersonRow).where(PersonRow.id == row.id).values(values))
     return list(fresh.values())

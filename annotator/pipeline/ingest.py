@@ -9,19 +9,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from annotator.domain import ImageRecord
-from annotator.errors import ImageError
+from annotator.errors import ImageError, InputError
 from annotator.images.decode import probe
 from annotator.images.items import SourceItem
 from annotator.images.sources import iter_sources
 from annotator.pipeline import failures
 from annotator.pipeline.given import register_given
+from annotator.pipeline.reading import WEB, Reader
+from annotator.pipeline.tombstones import buried_images
 from annotator.pipeline.watch import SILENT, Watch
 from annotator.settings import Settings
 from annotator.store import records
@@ -29,18 +31,23 @@ from annotator.store.session import Store
 from annotator.store.tables import ImageRow
 from annotator.store.upsert import insert_new
 
+STUDIO = "labelstudio://"
 CHUNK = 500
 """Images per transaction; what is remembered of them between reading and writing is small."""
 
 
 @dataclass(frozen=True, slots=True)
 class IngestReport:
-    """What became of the sources: counts of images and people, and of failures by reason."""
+    """What became of the sources: counts of images and people, and of failures by reason.
+
+    ``purged`` images were removed on purpose and are passed over.
+    """
 
     new: int = 0
     known: int = 0
     people: int = 0
     failed: Mapping[str, int] = field(default_factory=dict)
+    purged: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +67,38 @@ def ingest(store: Store, settings: Settings, sources: Sequence[str], watch: Watc
     Raises:
         InputError: a source does not exist or a CSV row is broken; nothing was written then.
     """
-    new = known = people = 0
+    new = known = people = purged = 0
     failed: Counter[str] = Counter()
     watch.begin("images read")
-    for chunk in _read_all(iter_sources(sources, max_bytes=settings.max_image_bytes), settings):
+    for chunk in _read_all(_items(store, settings, sources), settings):
         with store.write() as session:
+            buried = buried_images(session, [read.image.sha256 for read in chunk if read.image])
+            chunk = [read for read in chunk if read.image is None or read.image.sha256 not in buried]
             fresh, added = _write(session, chunk)
+        purged += len(buried)
         good = [read for read in chunk if read.image]
         new, known, people = new + fresh, known + len(good) - fresh, people + added
         failed.update(read.failure.reason for read in chunk if read.failure)
         watch.step(len(chunk))
-    return IngestReport(new, known, people, dict(sorted(failed.items())))
+    return IngestReport(new, known, people, dict(sorted(failed.items())), purged)
+
+
+def _items(store: Store, settings: Settings, sources: Sequence[str]) -> Iterator[SourceItem]:
+    """The images of files and storages, then those of the network; nothing is read yet."""
+    far = [source for source in sources if source.startswith((*WEB, STUDIO))]
+    near = iter_sources([source for source in sources if source not in far], max_bytes=settings.max_image_bytes)
+    return chain(near, *[_far(store, settings, source) for source in far])
+
+
+def _far(store: Store, settings: Settings, source: str) -> Iterator[SourceItem]:
+    if source.startswith(WEB):
+        return iter([SourceItem(source.rsplit("/", 1)[-1] or source, source, partial(Reader(settings).read, source))])
+    from annotator.pipeline.review.collect import studio_items
+
+    number = source.removeprefix(STUDIO)
+    if number and not number.isdigit():
+        raise InputError(f"{source} names no project; write {STUDIO}7 for project 7, or {STUDIO} for our own")
+    return studio_items(store, settings, int(number) if number else None)
 
 
 def identify(data: bytes, *, uri: str, name: str, settings: Settings) -> ImageRecord:

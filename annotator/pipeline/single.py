@@ -13,6 +13,7 @@ from annotator.errors import ImageError
 from annotator.pipeline.ingest import identify
 from annotator.pipeline.loading import LoadedBatch, failure_of, load
 from annotator.pipeline.prelabel import Prelabelling, stored_predictions
+from annotator.pipeline.tombstones import buried_images
 from annotator.pipeline.triage import triage_few
 from annotator.store import records
 from annotator.store.tables import ImageRow, ImageState, PersonRow, PreLabelRow
@@ -67,6 +68,8 @@ def stored_result(work: Prelabelling, sha256: str) -> ImageResult | None:
 def _work_out(work: Prelabelling, data: bytes, name: str, uri: str) -> ImageResult:
     image = identify(data, uri=uri, name=name, settings=work.settings)
     with work.store.write() as session:
+        if buried_images(session, [image.sha256]):
+            raise ImageError("purged", "the image was purged; it is not looked at any more")
         insert_new(session, ImageRow, [records.image_values(image)], keys=("sha256",))
         row = session.scalars(select(ImageRow).where(ImageRow.sha256 == image.sha256)).one()
     try:

@@ -14,6 +14,7 @@ from annotator.labelstudio.client import Credentials, LabelStudio
 from annotator.labelstudio.controls import read_controls
 from annotator.pipeline.findings import Finding, Level
 from annotator.pipeline.review import pictures
+from annotator.pipeline.review.bucket import Bucket
 from annotator.pipeline.review.checkup_backend import check_backend, check_connection
 from annotator.pipeline.review.studio import VOTE, WHOLE, known_project, marker, open_studio
 from annotator.pipeline.review.whole import BACKEND_STAGE
@@ -108,6 +109,9 @@ def _versions(whole: Project, version: str) -> Iterator[Finding]:
 
 def _storages(settings: Settings, client: LabelStudio, whole: Project, vote: Project) -> Iterator[Finding]:
     place = pictures.place_of(settings)
+    if isinstance(place, Bucket):
+        yield Finding(AREA, Level.OK, f"pictures are shown from {place.url} by signed addresses")
+        return
     missing = False
     for project, folder in ((whole, pictures.IMAGES), (vote, pictures.VOTES)):
         paths = {one["path"].rstrip("/") for one in studio.local_storages(client, int(project["id"]))}

@@ -1,4 +1,4 @@
-"""Pictures that Label Studio shows, as files under its local-files folder.
+"""Pictures that Label Studio shows, as files under its local-files folder or as objects with signed addresses.
 
 ``annotator/images`` holds whole pictures that came from elsewhere, ``annotator/votes`` crops of people and the pictures
 around them. Names say nothing of why a person is asked about.
@@ -18,6 +18,8 @@ from annotator.errors import ConfigurationError, ImageError, StorageError
 from annotator.files import write_whole
 from annotator.images.convert import browser_safe, to_jpeg
 from annotator.images.crops import plain_crop
+from annotator.images.remote import is_remote
+from annotator.pipeline.review.bucket import Bucket
 from annotator.predictors.base import Pixels
 from annotator.settings import Settings
 
@@ -68,22 +70,31 @@ class Place:
         return SERVED + quote(name)
 
 
-def place_of(settings: Settings) -> Place:
-    """The folder that the settings name.
+def place_of(settings: Settings) -> Place | Bucket:
+    """The folder, or the prefix in an object storage, that the settings name.
 
     Raises:
-        ConfigurationError: none is set.
+        ConfigurationError: none is set, or it is no such place.
     """
+    bucket = Bucket.of(settings)
+    if bucket is not None:
+        return bucket
     if settings.local_files_root is None:
         raise ConfigurationError(
-            "local_files_root is not set; it is the folder that Label Studio serves with "
+            "neither pictures_url nor local_files_root is set; the latter is the folder that Label Studio serves with "
             "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true and LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"
         )
     root = settings.path(settings.local_files_root).resolve()
     return Place(root, settings.label_studio_files_root or root)
 
 
-def publish_image(place: Place, sha256: str, data: bytes, settings: Settings) -> str:
+def shown_where_it_lies(place: Place | Bucket, uri: str, format_: str) -> str | None:
+    """A signed address of an original that browsers can show; ``None`` where a copy must be written."""
+    same = isinstance(place, Bucket) and is_remote(uri) and uri.split("://", 1)[0] == place.url.split("://", 1)[0]
+    return place.sign(uri) if isinstance(place, Bucket) and same and format_ == "JPEG" else None
+
+
+def publish_image(place: Place | Bucket, sha256: str, data: bytes, settings: Settings) -> str:
     """A whole picture, as a JPEG where browsers could not show the original; its address.
 
     Raises:
@@ -97,7 +108,7 @@ def publish_image(place: Place, sha256: str, data: bytes, settings: Settings) ->
     return place.publish(f"{IMAGES}/{sha256[:2]}/{sha256}{ending}", shown.data)
 
 
-def publish_person(place: Place, pixels: Pixels, person: Person, revision: int) -> tuple[str, str]:
+def publish_person(place: Place | Bucket, pixels: Pixels, person: Person, revision: int) -> tuple[str, str]:
     """A person's crop and the whole picture with a frame around them; their addresses.
 
     Raises:

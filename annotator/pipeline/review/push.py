@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from annotator.pipeline.reading import Reader
 from annotator.pipeline.review.ask import AskReport, push_votes
+from annotator.pipeline.review.bucket import Bucket, renew_addresses
 from annotator.pipeline.review.studio import alone, find_projects, open_studio
 from annotator.pipeline.review.whole import Push, WholeReport, push_whole
 from annotator.pipeline.version import current_fit, ensemble_version
@@ -38,4 +39,7 @@ def push(store: Store, settings: Settings, models: ModelSet, watch: Watch = SILE
         work = Push(store, settings, models, client, projects.whole, version, Reader(settings), watch)
         whole = push_whole(work)
         votes = push_votes(store, settings, client, projects.vote, watch)
+        bucket = Bucket.of(settings)
+        if bucket is not None:
+            renew_addresses(client, bucket, (projects.whole, projects.vote))
     return PushReport(version, whole, votes)

@@ -12,6 +12,7 @@ from annotator.labelstudio import administration as studio
 from annotator.labelstudio.client import LabelStudio
 from annotator.labelstudio.controls import PERSON_VOTE, WHOLE_IMAGE, config_text
 from annotator.pipeline.review import pictures
+from annotator.pipeline.review.bucket import Bucket
 from annotator.pipeline.review.studio import (
     SECRET_HEADER,
     VOTE,
@@ -149,7 +150,9 @@ def _is(name: str, present: object, wanted: object) -> bool:
         return False
 
 
-def _storages(client: LabelStudio, projects: Projects, place: pictures.Place, changes: list[str]) -> None:
+def _storages(client: LabelStudio, projects: Projects, place: pictures.Place | Bucket, changes: list[str]) -> None:
+    if isinstance(place, Bucket):
+        return  # browsers open signed addresses, Label Studio serves nothing
     for number, folder in ((projects.whole, pictures.IMAGES), (projects.vote, pictures.VOTES)):
         place.make(folder)
         if studio.add_local_storage(client, number, place.seen(folder), "annotator"):

@@ -21,6 +21,7 @@ from annotator.pipeline import failures
 from annotator.pipeline.prelabel import stored_predictions
 from annotator.pipeline.reading import Reader
 from annotator.pipeline.review import pictures
+from annotator.pipeline.review.bucket import Bucket
 from annotator.pipeline.review.matching import match_tasks
 from annotator.pipeline.review.setup import FAILED_WORDS
 from annotator.pipeline.watch import Watch
@@ -105,9 +106,11 @@ def _create(push: Push, images: Mapping[int, int]) -> list[Task]:
     return created
 
 
-def _task(push: Push, place: pictures.Place, row: ImageRow) -> Task | None:
+def _task(push: Push, place: pictures.Place | Bucket, row: ImageRow) -> Task | None:
     try:
-        address = pictures.publish_image(place, row.sha256, push.reader.read(row.uri), push.settings)
+        address = pictures.shown_where_it_lies(place, row.uri, row.format)
+        if address is None:
+            address = pictures.publish_image(place, row.sha256, push.reader.read(row.uri), push.settings)
     except ImageError as error:
         push.watch.note(f"{row.name} gets no task: {error}")
         return None

@@ -174,7 +174,7 @@ class ChatPredictor:
 
 
 def _with_crop(prediction: Prediction, crop: Crop) -> Prediction:
-    return replace(prediction, details={**prediction.details, "inputs": crop.used})
+    return replace(prediction, details={**prediction.details, "inputs": crop.used, "request": crop.key})
 
 
 def _encode(pixels: Pixels, extension: str) -> bytes:

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pillow_heif
 import pytest
 from PIL import Image
+
+from annotator.store.session import Store, open_store
 
 pillow_heif.register_heif_opener()
 
@@ -45,3 +49,11 @@ def make() -> Callable[..., bytes]:
         return encoded(image or gradient(), kind, **{**QUALITY[kind], **options})
 
     return build
+
+
+@pytest.fixture
+def corridor_store(blank_sqlite: Path, tmp_path: Path) -> Iterator[Store]:
+    """A database with this version's tables."""
+    file = shutil.copy(blank_sqlite, tmp_path / "store.db")
+    with open_store(f"sqlite:///{file}") as store:
+        yield store
