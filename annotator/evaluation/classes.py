@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from annotator.errors import UnknownName
@@ -11,7 +13,29 @@ CLASS_STARTS: dict[str, tuple[int, ...]] = {
     "adience": (0, 4, 7, 14, 24, 36, 46, 57),
     "fairface": (0, 3, 10, 20, 30, 40, 50, 60, 70),
 }
-"""First age in years of each class."""
+"""First age in years of each class; the gaps between the classes of Adience are closed at these ages."""
+
+CLASS_RANGES: dict[str, tuple[str, ...]] = {
+    "adience": ("0-2", "4-6", "8-12", "15-20", "25-32", "38-43", "48-53", "60-100"),
+    "fairface": ("0-2", "3-9", "10-19", "20-29", "30-39", "40-49", "50-59", "60-69", "70-120"),
+}
+"""The classes as the data sets name them: first and last age in years."""
+
+
+def class_of_range(text: str, scheme: str) -> int:
+    """The class that a data set names by its first and last age, as ``25;32``, ``25-32`` or ``(25, 32)``.
+
+    Raises:
+        ValueError: the scheme has no such class.
+
+    Examples:
+        >>> class_of_range("25;32", "adience"), class_of_range("(60, 100)", "adience")
+        (4, 7)
+    """
+    name = "-".join(re.findall(r"\d+", text))
+    if name not in CLASS_RANGES[scheme]:
+        raise ValueError(f"age '{text[:40]}' is none of the classes {', '.join(CLASS_RANGES[scheme])}")
+    return CLASS_RANGES[scheme].index(name)
 
 
 def age_classes(age: Floats, scheme: str) -> Floats:
