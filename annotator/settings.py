@@ -36,6 +36,7 @@ class Settings(BaseSettings):
     predictors: list[str] | None = Field(default=None, description="predictors by name, instead of the profile's")
     models_dir: Path = Field(default_factory=default_models_dir, description="where pulled weights lie")
     data_dir: Path = Field(default=Path("annotator-data"), description="where converted images and crops are written")
+    benchmarks_dir: Path = Field(default=Path("benchmarks"), description="where benchmarks lie, a folder each")
     chat: dict[str, Endpoint] = Field(
         default_factory=dict, description="OpenAI-compatible endpoints, by predictor name"
     )

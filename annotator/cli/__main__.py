@@ -2,4 +2,5 @@
 
 from annotator.cli.app import main
 
-main()
+if __name__ == "__main__":  # a process that is started for one task imports this module as well
+    main()

@@ -13,6 +13,7 @@ import typer
 from annotator.cli.demo import demo
 from annotator.cli.doctor import doctor
 from annotator.cli.errors import explain, wants_traceback
+from annotator.cli.evaluate import evaluate
 from annotator.cli.explain import explain_person
 from annotator.cli.export import export
 from annotator.cli.ingest import ingest
@@ -81,6 +82,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "vote": vote,
     "triage": triage,
     "score": score,
+    "evaluate": evaluate,
 }
 
 for name, command in COMMANDS.items():

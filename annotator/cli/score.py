@@ -21,18 +21,6 @@ class AgeClasses(StrEnum):
     FAIRFACE = "fairface"
 
 
-COLUMNS = {
-    "mae": ("MAE", 1, 2),
-    "cs5": ("CS@5 %", 100, 1),
-    "mape": ("MAPE %", 100, 1),
-    "gender_accuracy": ("gender %", 100, 1),
-    "class_accuracy": ("class %", 100, 1),
-    "class_mae": ("class MAE", 1, 3),
-    "one_off_accuracy": ("1-off %", 100, 1),
-}
-"""Heading, factor and decimals of each metric in the printed table."""
-
-
 def score(
     predictions: Annotated[
         Path, typer.Argument(metavar="PREDICTIONS.csv", help="Columns person_id,predictor,age,gender.")
@@ -142,22 +130,9 @@ def _difference(gap: Comparison) -> str:
 
 
 def _table(head: list[str], rows: list[tuple[str, int, dict[str, Interval]]]) -> str:
-    """Aligned columns: the first to the left, the others to the right."""
-    lines = [[COLUMNS[name][0] if name in COLUMNS else name for name in head]]
+    from annotator.evaluation.grid import heading, interval_cell, plain
+
+    lines = [[heading(name) for name in head]]
     for label, n, metrics in rows:
-        lines.append([label, f"{n:,}", *(_cell(name, interval) for name, interval in metrics.items())])
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    return "\n".join(
-        "  ".join(
-            [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
-        )
-        for line in lines
-    )
-
-
-def _cell(name: str, interval: Interval) -> str:
-    if interval.n == 0:
-        return "-"
-    _, factor, digits = COLUMNS[name]
-    value, low, high = (f"{factor * number:.{digits}f}" for number in (interval.value, interval.low, interval.high))
-    return f"{value} [{low}, {high}]" if interval.n > 1 else value
+        lines.append([label, f"{n:,}", *(interval_cell(name, interval) for name, interval in metrics.items())])
+    return plain(lines)

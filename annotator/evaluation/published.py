@@ -60,8 +60,19 @@ def published(benchmark: str, model: str | None = None, inputs: str | None = Non
 @cache
 def published_rows() -> tuple[PublishedRow, ...]:
     """All rows of all tables, in the paper's order."""
+    return tuple(row for number, table in _tables().items() for row in _rows(number, table["rows"]))
+
+
+def table_caption(number: int) -> str:
+    """What a table of the paper is about."""
+    return str(_tables()[str(number)]["caption"])
+
+
+@cache
+def _tables() -> dict[str, Any]:
     document = json.loads(files("annotator.evaluation").joinpath("paper_tables.json").read_text("utf-8"))
-    return tuple(row for number, table in document["tables"].items() for row in _rows(number, table["rows"]))
+    tables: dict[str, Any] = document["tables"]
+    return tables
 
 
 def _rows(number: str, rows: list[dict[str, Any]]) -> Iterator[PublishedRow]:

@@ -51,13 +51,19 @@ def _prepare(
 def _predict_futures(predictor: Predictor, prepared: Sequence[Future[Any]]) -> list[Prediction]:
     errors = [future.exception() for future in prepared]
     inputs = [future.result() for future, error in zip(prepared, errors, strict=True) if error is None]
+    answers = iter(predict_batch(predictor, inputs))
+    return [failed(predictor, error) if error is not None else next(answers) for error in errors]
+
+
+def predict_batch(predictor: Predictor, inputs: Sequence[Any]) -> list[Prediction]:
+    """One prediction for each prepared person; what raises is halved as `predictions` says."""
     halving: Halving[Any, Prediction] = Halving(predictor.predict, predictor.batch_size)
-    answers = iter(halving.run(inputs))
+    results = halving.run(inputs)
     predictor.batch_size = halving.size
-    results = [error if error is not None else next(answers) for error in errors]
-    return [result if isinstance(result, Prediction) else _failed(predictor, result) for result in results]
+    return [result if isinstance(result, Prediction) else failed(predictor, result) for result in results]
 
 
-def _failed(predictor: Predictor, error: BaseException) -> Prediction:
+def failed(predictor: Predictor, error: BaseException) -> Prediction:
+    """What is said of a person on whom a predictor raised."""
     reason = f"{type(error).__name__}: {error}"
     return Prediction(predictor.name, predictor.version, PredictionStatus.FAILED, reason=reason)

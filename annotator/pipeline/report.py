@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 
-import cv2
 import numpy as np
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from annotator.domain import Box, Gender, LabelSource, PreLabel
 from annotator.ensemble.uncalibrated import UNCALIBRATED
-from annotator.errors import AnnotatorError, InputError
+from annotator.errors import InputError
 from annotator.evaluation.report.data import (
     AnnotatorRow,
     Floats,
@@ -21,12 +21,10 @@ from annotator.evaluation.report.data import (
     Progress,
     ReportData,
 )
-from annotator.images.convert import to_jpeg
-from annotator.images.crops import plain_crop
-from annotator.images.decode import decode
 from annotator.pipeline.reading import Reader
 from annotator.pipeline.settle import read_votes
 from annotator.pipeline.status import StatusReport, status
+from annotator.pipeline.thumbnail import readable, thumbnail
 from annotator.pipeline.truths import in_the_draw
 from annotator.settings import Settings
 from annotator.store import records, tables
@@ -38,9 +36,6 @@ from annotator.voting.tables import VoteTable
 
 HARDEST = 24
 """People in the gallery."""
-THUMBNAIL = 260
-"""Longest side of a gallery picture in pixels."""
-_CONTEXT = 0.15
 _CHUNK = 5000
 _NAN = float("nan")
 
@@ -227,28 +222,15 @@ def _hard(
     newest = {prediction.predictor: prediction for prediction in predictions}
     return HardPerson(
         person_id=person.person_id,
-        picture=_thumbnail(image, records.to_box(person, "body") or records.to_box(person, "face"), settings, reader),
+        picture=_picture(image, records.to_box(person, "body") or records.to_box(person, "face"), settings, reader),
         verdict=_verdict(verdict),
         predictions=[_said(prediction) for prediction in newest.values()],
         reasons=[reason.value for reason in verdict.reasons],
     )
 
 
-def _thumbnail(image: ImageRow, box: Box | None, settings: Settings, reader: Reader) -> bytes | None:
-    """A small picture of the person; none where the image can no longer be read, which is no reason for no report."""
-    if box is None:
-        return None
-    try:
-        data = reader.read(image.uri)
-        decoded = decode(data, max_bytes=settings.max_image_bytes, max_pixels=settings.max_image_pixels)
-    except AnnotatorError:
-        return None
-    crop = plain_crop(decoded.pixels, box, margin=_CONTEXT)
-    if crop is None:
-        return None
-    factor = min(1.0, THUMBNAIL / max(crop.shape[:2]))
-    size = (max(1, round(crop.shape[1] * factor)), max(1, round(crop.shape[0] * factor)))
-    return to_jpeg(np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_AREA), dtype=np.uint8), 80)
+def _picture(image: ImageRow, box: Box | None, settings: Settings, reader: Reader) -> bytes | None:
+    return None if box is None else thumbnail(readable(partial(reader.read, image.uri), settings), box)
 
 
 def _verdict(label: PreLabel) -> str:

@@ -10,6 +10,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from annotator.evaluation.report.data import Bools, Floats
 
@@ -127,5 +128,46 @@ def dots_with_intervals(
         axes.set_yticks(place, list(names))
         axes.set(xlabel=x_label)
         axes.grid(visible=False, axis="y")
+
+    return paint
+
+
+def lines_with_intervals(
+    labels: Sequence[str], series: Sequence[tuple[str, Floats, Floats, Floats]], x_label: str, y_label: str
+) -> Callable[[Axes], None]:
+    """Named series of (value, low, high) over common groups, NaN where a group is empty; side by side, not on top."""
+
+    def paint(axes: Axes) -> None:
+        place = np.arange(len(labels), dtype=np.float64)
+        for number, (color, (name, values, low, high)) in enumerate(zip(SERIES, series, strict=False)):
+            x = place + 0.08 * (number - (min(len(series), len(SERIES)) - 1) / 2)
+            spread = np.nan_to_num(np.vstack([values - low, high - values]).clip(min=0), posinf=0)
+            axes.errorbar(x, values, yerr=spread, color=color, marker="o", markersize=4, linewidth=1.6, label=name)
+        axes.set_xticks(place, list(labels), fontsize=8 if len(labels) > 12 else 10)
+        axes.set(xlabel=x_label, ylabel=y_label)
+        axes.set_ylim(bottom=0)
+        if len(series) > 1:
+            axes.legend()
+
+    return paint
+
+
+def confusion(labels: Sequence[str], shares: Floats, x_label: str, y_label: str) -> Callable[[Axes], None]:
+    """Shares of each true group (row) that were said to be each other one (column), in percent."""
+
+    def paint(axes: Axes) -> None:
+        for row in range(len(labels)):
+            for column in range(len(labels)):
+                share = float(shares[row, column])
+                if np.isnan(share):
+                    continue
+                axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, color=SERIES[0], alpha=share, linewidth=0))
+                if share >= 0.005:
+                    axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=8)
+        axes.set_xticks(range(len(labels)), list(labels), fontsize=8)
+        axes.set_yticks(range(len(labels)), list(labels), fontsize=8)
+        axes.set(xlabel=x_label, ylabel=y_label, xlim=(-0.5, len(labels) - 0.5), ylim=(len(labels) - 0.5, -0.5))
+        axes.set_aspect("equal")
+        axes.grid(visible=False)
 
     return paint

@@ -50,11 +50,15 @@ def risk_coverage(people: PeopleColumns) -> str | None:
         return None
     series = []
     for name, order in (("by expected error", people.expected_error[known]), ("by true error (oracle)", error[known])):
-        kept = error[known][np.argsort(order, kind="stable")]
-        risk = np.cumsum(kept) / np.arange(1, len(kept) + 1)
-        coverage = np.arange(1, len(kept) + 1) / len(kept) * 100
-        series.append((name, *_thin(coverage, risk)))
+        series.append((name, *risk_points(order, error[known])))
     return charts.draw(charts.lines(series, "people kept without review, %", "MAE of the kept, years"), "risk")
+
+
+def risk_points(doubt: Floats, loss: Floats) -> tuple[Floats, Floats]:
+    """Share of people kept in %, the surest first, and the mean loss of the kept."""
+    kept = loss[np.argsort(doubt, kind="stable")]
+    count = np.arange(1, len(kept) + 1)
+    return _thin(count / len(kept) * 100, np.cumsum(kept) / count)
 
 
 def mae_by_age(people: PeopleColumns, seed: int = 0) -> str | None:

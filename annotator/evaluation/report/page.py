@@ -5,10 +5,9 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined, select_autoescape
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template, select_autoescape
 
 from annotator.evaluation.report import figures
 from annotator.evaluation.report.data import AnnotatorRow, HardPerson, PeopleColumns, Progress, ReportData
@@ -36,17 +35,26 @@ class Chart:
 
 def render(data: ReportData) -> str:
     """The page as HTML; the same data gives the same bytes."""
-    environment = Environment(autoescape=select_autoescape(default=True), undefined=StrictUndefined, trim_blocks=True)
-    source = resources.files("annotator.evaluation.report").joinpath("page.html.jinja").read_text(encoding="utf-8")
-    return environment.from_string(source).render(
+    return template("page.html.jinja").render(
         data=data,
         tiles=_tiles(data.progress, data.people),
         charts=_charts(data.people),
         pairs=[Chart(caption, "", svg) for caption, svg in figures.predictor_pairs(data.people)],
         annotators=[_annotator(row) for row in data.annotators],
         annotator_chart=figures.annotator_bias(data.annotators),
-        hardest=[_hard(person) for person in data.hardest],
+        hardest=[hard_person(person) for person in data.hardest],
     )
+
+
+def template(name: str) -> Template:
+    """A template of this folder; everything that is put into it is escaped."""
+    environment = Environment(
+        loader=PackageLoader("annotator.evaluation.report", "."),
+        autoescape=select_autoescape(default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    return environment.get_template(name)
 
 
 def _tiles(progress: Progress, people: PeopleColumns) -> list[Tile]:
@@ -105,7 +113,8 @@ def _annotator(row: AnnotatorRow) -> dict[str, str]:
     }
 
 
-def _hard(person: HardPerson) -> dict[str, str | Sequence[str] | None]:
+def hard_person(person: HardPerson) -> dict[str, str | Sequence[str] | None]:
+    """One card of the gallery."""
     picture = None
     if person.picture is not None:
         picture = "data:image/jpeg;base64," + base64.b64encode(person.picture).decode("ascii")

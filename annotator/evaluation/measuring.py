@@ -1,0 +1,159 @@
+"""A benchmark's rows: each predictor's metrics with intervals, in total and by group, and who is better than whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from annotator.evaluation.answers import Answers, Truths
+from annotator.evaluation.bootstrap import RESAMPLES, Comparison, Interval, bootstrap_means, paired_bootstrap
+from annotator.evaluation.classes import CLASS_RANGES, age_classes
+from annotator.evaluation.groups import age_groups, group_name
+from annotator.evaluation.metrics import (
+    Floats,
+    absolute_errors,
+    gender_hits,
+    hits,
+    percentage_errors,
+)
+
+FACE_HEIGHTS = (0.0, 40.0, 80.0, 160.0)
+"""Where the groups of face heights begin, in pixels."""
+
+Metrics = Mapping[str, Interval]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One predictor on one benchmark: ``n`` people got a value, ``dropped`` counts the others by why.
+
+    Shares are in [0, 1], ages in years, class distances in class indices. ``groups`` holds the same metrics by kind of
+    group (``age``, ``gender``, ``face``, ``face height``, ``fold``) and name; an empty group is left out.
+    """
+
+    predictor: str
+    inputs: str
+    sees: str
+    version: str
+    n: int
+    dropped: Mapping[str, int]
+    metrics: Metrics
+    groups: Mapping[str, Mapping[str, Metrics]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Versus:
+    """Loss of ``first`` minus loss of ``second`` on the people that both gave an age: years, or class indices."""
+
+    first: str
+    second: str
+    inputs: str
+    gap: Comparison
+
+
+def losses(truths: Truths, answers: Answers) -> dict[str, Floats]:
+    """Value of each metric per person, ``(n,)`` each; a metric is the mean of its column."""
+    gender = gender_hits(answers.gender, truths.gender)
+    if truths.classes is None:
+        return {
+            "mae": absolute_errors(answers.age, truths.age),
+            "cs5": hits(answers.age, truths.age),
+            "mape": percentage_errors(answers.age, truths.age),
+            "gender_accuracy": gender,
+        }
+    distance = np.abs(age_classes(np.maximum(answers.age, 0.0), truths.classes) - truths.age_class)
+    distance = np.where(truths.age_class < 0, np.nan, distance)
+    known = ~np.isnan(distance)
+    return {
+        "class_accuracy": np.where(known, distance == 0, np.nan),
+        "class_mae": distance,
+        "one_off_accuracy": np.where(known, distance <= 1, np.nan),
+        "gender_accuracy": gender,
+    }
+
+
+def age_loss(truths: Truths, answers: Answers) -> Floats:
+    """``(n,)``: |error| in years, or the distance in class indices."""
+    return losses(truths, answers)["mae" if truths.classes is None else "class_mae"]
+
+
+def measure(
+    truths: Truths, answers: Sequence[Answers], *, grouped: bool = True, resamples: int = RESAMPLES, seed: int = 0
+) -> list[Row]:
+    """One row per predictor, in the order given."""
+    kinds = list(groups(truths)) if grouped else []
+    return [_row(truths, one, kinds, resamples, seed) for one in answers]
+
+
+def compare_pairs(truths: Truths, answers: Sequence[Answers], *, seed: int = 0) -> list[Versus]:
+    """Every two predictors with the same inputs, paired on the people that both answered."""
+    pairs = []
+    for number, first in enumerate(answers):
+        for second in answers[number + 1 :]:
+            if first.inputs == second.inputs:
+                gap = paired_bootstrap(age_loss(truths, first), age_loss(truths, second), seed=seed)
+                pairs.append(Versus(first.predictor, second.predictor, first.inputs, gap))
+    return pairs
+
+
+def groups(truths: Truths) -> Iterator[tuple[str, list[tuple[str, np.ndarray]]]]:
+    """Kinds of groups, each with (name, ``(n,)`` mask) of those that have members."""
+    yield "age", _age_masks(truths)
+    yield "gender", _present([("female", truths.gender == 1), ("male", truths.gender == 0)])
+    face = ~np.isnan(truths.face_height)
+    yield "face", _present([("face", face), ("no face", ~face)])
+    yield "face height", _present(_height_masks(truths.face_height))
+    folds = np.unique(truths.fold[truths.fold >= 0]).tolist()
+    yield "fold", [(f"fold {number}", truths.fold == number) for number in folds]
+
+
+def _row(
+    truths: Truths,
+    answers: Answers,
+    kinds: Sequence[tuple[str, list[tuple[str, np.ndarray]]]],
+    resamples: int,
+    seed: int,
+) -> Row:
+    columns = losses(truths, answers)
+    names, table = list(columns), np.stack(list(columns.values()), axis=1)
+
+    def of(rows: Floats) -> Metrics:
+        return dict(zip(names, bootstrap_means(rows, resamples=resamples, seed=seed), strict=True))
+
+    by_kind = {kind: {name: of(table[mask]) for name, mask in masks} for kind, masks in kinds if masks}
+    return Row(
+        answers.predictor,
+        answers.inputs,
+        answers.sees,
+        answers.version,
+        int(np.sum(~np.isnan(table).all(axis=1))),
+        answers.dropped,
+        of(table),
+        by_kind,
+    )
+
+
+def _age_masks(truths: Truths) -> list[tuple[str, np.ndarray]]:
+    if truths.classes is not None:
+        names = CLASS_RANGES[truths.classes]
+        return _present([(name, truths.age_class == number) for number, name in enumerate(names)])
+    group = age_groups(truths.age)
+    numbers: list[int] = np.unique(group[group >= 0]).tolist()
+    return [(group_name(number), group == number) for number in numbers]
+
+
+def _height_masks(height: Floats) -> list[tuple[str, np.ndarray]]:
+    ends = (*FACE_HEIGHTS[1:], np.inf)
+    return [
+        (
+            f"{low:.0f}-{high - 1:.0f} px" if np.isfinite(high) else f"from {low:.0f} px",
+            (height >= low) & (height < high),
+        )
+        for low, high in zip(FACE_HEIGHTS, ends, strict=True)
+    ]
+
+
+def _present(masks: Sequence[tuple[str, np.ndarray]]) -> list[tuple[str, np.ndarray]]:
+    return [(name, mask) for name, mask in masks if mask.any()]

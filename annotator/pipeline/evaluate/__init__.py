@@ -1,0 +1,1 @@
+"""Running predictors on a benchmark, with nothing asked twice."""
