@@ -7,9 +7,11 @@ import json
 import os
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -18,6 +20,7 @@ from annotator.files import write_whole
 from annotator.predictors.digests import file_digest
 
 NAME_COLUMNS = ("img_name", "image", "file_name")
+ID_COLUMNS = ("person_id", "id")
 SHA_COLUMN = "image_sha256"
 
 
@@ -32,41 +35,54 @@ def purge_dataset(folder: Path, digests: Collection[str]) -> int:
     manifest = read_manifest(folder)
     if manifest is None:
         return 0
-    names = _names(folder, manifest, digests)
-    pictures = [folder / "images" / name for name in names]
-    gone = sum(_remove(path) for path in pictures)
+    gone = Gone(frozenset(digests), tuple(f"{digest[:16]}-" for digest in digests), _names(folder, manifest, digests))
+    count = sum(_remove(folder / "images" / name) for name in gone.files)
     for path in sorted(folder.rglob("*")):
         if not path.is_file() or path.name == MANIFEST_NAME or "images" in path.relative_to(folder).parts[:1]:
             continue
-        writer = {".csv": _without_csv, ".jsonl": _without_lines, ".json": _without_json, ".parquet": _without_parquet}
-        if path.suffix in writer:
-            gone += writer[path.suffix](path, names, digests)
-    if gone:
-        _rewrite_manifest(folder, manifest, gone)
-    return gone
+        if path.suffix in WRITERS:
+            count += WRITERS[path.suffix](path, gone)
+    if count:
+        _rewrite_manifest(folder, manifest, count)
+    return count
 
 
-def _names(folder: Path, manifest: dict[str, Any], digests: Collection[str]) -> set[str]:
-    """The images' names in the dataset: by the provenance, and by the files' own sha256."""
-    listed = manifest.get("files", {})
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """What is to go: images by sha256, their people by how ids begin, their files by name below ``images/``."""
+
+    digests: frozenset[str]
+    people: tuple[str, ...]
+    files: frozenset[str]
+
+    def holds(self, entry: Any) -> bool:
+        """Whether an entry of a table is about one of them."""
+        if not isinstance(entry, dict):
+            return False
+        said = {name: str(entry[name]) for name in (*NAME_COLUMNS, *ID_COLUMNS, SHA_COLUMN) if entry.get(name)}
+        named = any(said.get(name, "").removeprefix("images/") in self.files for name in NAME_COLUMNS)
+        known = any(said.get(name, "").startswith(self.people) for name in ID_COLUMNS)
+        return named or known or said.get(SHA_COLUMN) in self.digests
+
+
+def _names(folder: Path, manifest: dict[str, Any], digests: Collection[str]) -> frozenset[str]:
+    """Names of the images in the dataset and of their people's pictures: by provenance, sha256 and person id."""
     prefix = "images/"
+    people = tuple(f"{digest[:16]}-" for digest in digests)
     names = {
         path.removeprefix(prefix)
-        for path, entry in listed.items()
-        if path.startswith(prefix) and entry.get("sha256") in digests
+        for path, entry in manifest.get("files", {}).items()
+        if path.startswith(prefix) and (entry.get("sha256") in digests or path.rsplit("/", 1)[-1].startswith(people))
     }
     for path in sorted(folder.rglob("*.parquet")):
-        schema = pq.read_schema(path)
-        if SHA_COLUMN in schema.names and "img_name" in schema.names:
+        if {SHA_COLUMN, "img_name"} <= set(pq.read_schema(path).names):
             table = pq.read_table(path, columns=[SHA_COLUMN, "img_name"])
             found = table.filter(pc.is_in(table[SHA_COLUMN], value_set=_values(digests)))
             names |= set(found["img_name"].to_pylist())
-    return names
+    return frozenset(names)
 
 
 def _values(texts: Collection[str]) -> Any:
-    import pyarrow as pa
-
     return pa.array(sorted(texts), pa.string())
 
 
@@ -77,14 +93,11 @@ def _remove(path: Path) -> int:
     return int(there)
 
 
-def _without_csv(path: Path, names: Collection[str], _digests: Collection[str]) -> int:
+def _without_csv(path: Path, gone: Gone) -> int:
     with path.open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file)
         columns = list(rows.fieldnames or ())
-        named = next((name for name in NAME_COLUMNS if name in columns), None)
-        if named is None:
-            return 0
-        return _rewritten(path, rows, lambda row: row[named] in names, lambda out: _csv_writer(out, columns))
+        return _rewritten(path, rows, gone.holds, lambda out: _csv_writer(out, columns))
 
 
 def _csv_writer(out: Any, columns: list[str]) -> Callable[[dict[str, Any]], object]:
@@ -93,42 +106,44 @@ def _csv_writer(out: Any, columns: list[str]) -> Callable[[dict[str, Any]], obje
     return writer.writerow
 
 
-def _without_lines(path: Path, names: Collection[str], digests: Collection[str]) -> int:
+def _without_lines(path: Path, gone: Gone) -> int:
     with path.open(encoding="utf-8") as file:
-        return _rewritten(path, file, lambda line: _mentions(json.loads(line), names, digests), lambda out: out.write)
+        return _rewritten(path, file, lambda line: gone.holds(json.loads(line)), lambda out: out.write)
 
 
-def _without_json(path: Path, names: Collection[str], digests: Collection[str]) -> int:
+def _without_json(path: Path, gone: Gone) -> int:
     found = json.loads(path.read_text("utf-8"))
     if not isinstance(found, list):
         return 0
-    kept = [entry for entry in found if not _mentions(entry, names, digests)]
+    kept = [entry for entry in found if not gone.holds(entry)]
     if len(kept) != len(found):
-        write_whole(path, (json.dumps(kept, indent=2, ensure_ascii=False) + "\n").encode())
+        write_whole(path, (json.dumps(kept, indent=1, ensure_ascii=False) + "\n").encode())
     return len(found) - len(kept)
 
 
-def _mentions(entry: Any, names: Collection[str], digests: Collection[str]) -> bool:
-    if not isinstance(entry, dict):
-        return False
-    said = [entry.get(column) for column in (*NAME_COLUMNS, SHA_COLUMN)]
-    texts = [text.removeprefix("images/") for text in said if isinstance(text, str)]
-    return any(text in names or text in digests for text in texts)
+def _without_parquet(path: Path, gone: Gone) -> int:
+    """Row group by row group, because pictures may be inside."""
+    count = 0
+    with pq.ParquetFile(path) as file, _replaced(path) as part:
+        schema = file.schema_arrow
+        if SHA_COLUMN not in schema.names:
+            return 0
+        with pq.ParquetWriter(part, schema, compression="zstd") as out:
+            for number in range(file.num_row_groups):
+                table = file.read_row_group(number)
+                kept = table.filter(pc.invert(pc.is_in(table[SHA_COLUMN], value_set=_values(gone.digests))))
+                count += table.num_rows - kept.num_rows
+                out.write_table(kept)
+    return count
 
 
-def _without_parquet(path: Path, names: Collection[str], digests: Collection[str]) -> int:
-    table = pq.read_table(path)
-    gone = None
-    for column, values in [(SHA_COLUMN, digests), *((name, names) for name in NAME_COLUMNS)]:
-        if column in table.column_names and str(table.schema.field(column).type) in ("string", "large_string"):
-            found = pc.is_in(table[column], value_set=_values(values))
-            gone = found if gone is None else pc.or_(gone, found)
-    if gone is None or not pc.any(gone).as_py():
-        return 0
-    kept = table.filter(pc.invert(gone))
-    with _replaced(path) as part:
-        pq.write_table(kept, part, compression="zstd")
-    return int(table.num_rows - kept.num_rows)
+WRITERS: dict[str, Callable[[Path, Gone], int]] = {
+    ".csv": _without_csv,
+    ".jsonl": _without_lines,
+    ".json": _without_json,
+    ".parquet": _without_parquet,
+}
+"""How each kind of table loses its rows."""
 
 
 def _rewritten(path: Path, rows: Any, is_gone: Callable[[Any], bool], open_writer: Callable[[Any], Any]) -> int:
@@ -145,10 +160,12 @@ def _rewritten(path: Path, rows: Any, is_gone: Callable[[Any], bool], open_write
 
 @contextmanager
 def _replaced(path: Path) -> Iterator[Path]:
+    """A file beside ``path`` that takes its place when the block ends well and has written it."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield part
-        part.replace(path)
+        if part.exists():
+            part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 

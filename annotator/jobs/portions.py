@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -31,17 +31,14 @@ def pending_portions(store: Store, size: int) -> list[list[int]]:
 def prelabel_portion(work: Prelabelling, keys: Sequence[int], stopped: Callable[[], bool]) -> dict[str, int]:
     """Pre-label those of the images that are still pending; counts of images, people and failures by reason.
 
-    Where all predictions are known they are fused without reading a picture. Stops between two decoded batches once
-    ``stopped`` says so; what was done by then is kept.
+    Where all predictions are known they are fused without reading a picture. Reads no more once
+    ``stopped`` says so; what was read by then is finished.
     """
     counts: Counter[str] = Counter(images=0, people=0, failed=0)
     for rows in _rows(work, keys):
         known = work.fuse_known(rows)
         counts.update(images=known.images, people=known.people)
-    for batch in load_ahead(_rows(work, keys), work.settings):
-        if stopped():
-            break
-        done = work.process(batch)
+    for done in work.stream(load_ahead(takewhile(lambda _: not stopped(), _rows(work, keys)), work.settings)):
         counts.update(images=done.images, people=done.people, failed=len(done.failed))
         counts.update(f"failed:{failure.reason}" for failure in done.failed)
     return dict(counts)

@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from annotator.errors import ConfigurationError, InputError
 from annotator.export.purging import purge_dataset
 from annotator.labelstudio import administration as studio
+from annotator.pipeline.export import FINGERPRINTS
 from annotator.pipeline.history import EXPORTED
 from annotator.pipeline.review import pictures
 from annotator.pipeline.review.bucket import Bucket
@@ -99,6 +100,7 @@ def purge(store: Store, settings: Settings, targets: Sequence[Target], *, reason
         _purge_studio(store, settings, target, report)
         _purge_pictures(settings, target, report)
         _purge_answers(store, settings, target, report)
+        _purge_fingerprint(settings, target)
         _purge_datasets(store, target, report)
         with store.write() as session:
             _purge_rows(session, target, report)
@@ -187,6 +189,14 @@ def _purge_answers(store: Store, settings: Settings, target: Target, report: Pur
         with closing(sqlite3.connect(path, timeout=30)) as answers, answers:
             for key in keys:
                 report.answers += answers.execute("DELETE FROM request WHERE key = ?", (key,)).rowcount
+
+
+def _purge_fingerprint(settings: Settings, target: Target) -> None:
+    """What exports keep of an image's looks, to find others that show the same."""
+    path = settings.path(settings.data_dir) / FINGERPRINTS
+    if target.kind == IMAGE and path.exists():
+        with closing(sqlite3.connect(path, timeout=30)) as known, known:
+            known.execute("DELETE FROM fingerprint WHERE sha256 = ?", (target.subject,))
 
 
 def _purge_datasets(store: Store, target: Target, report: PurgeReport) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import func, select, text
 
 from annotator.domain import Box, Gender, Vote
 from annotator.errors import ConfigurationError, ImageError, InputError
+from annotator.export.dataset import Options
 from annotator.export.manifest import read_manifest
 from annotator.jobs.inline import drain
 from annotator.jobs.runs import open_run
@@ -52,7 +53,7 @@ def project(store: Store, settings: Settings, tmp_path: Path) -> list[str]:
         people = list(session.scalars(select(PersonRow.person_id).order_by(PersonRow.id)))
     record_votes(store, [Vote("t", str(n), person, "ann", 30.0, Gender.MALE) for n, person in enumerate(people)])
     settle(store, settings)
-    export(store, settings, tmp_path / "out", images="copy")
+    export(store, settings, tmp_path / "out", options=Options(images="copy"))
     return people
 
 
@@ -108,6 +109,31 @@ def test_an_image_goes_everywhere_and_nothing_brings_it_back(
     drain(Tools(store, night, lambda _: model_set()), open_run(store, "nightly", started_by="t").run)
     assert mentions(store, digest) == []
     assert remove(store, settings, digest).images == 0  # a second time, by its sha256
+
+
+@pytest.mark.parametrize("images", ["crop", "none"])
+@pytest.mark.parametrize("kind", ["llava", "parquet"])
+def test_other_kinds_of_datasets_lose_it_too(
+    store: Store, settings: Settings, project: list[str], tmp_path: Path, kind: str, images: str
+) -> None:
+    options = Options(kind=kind, images=images, split={"train": 0.5, "test": 0.5})  # type: ignore[arg-type]
+    export(store, settings, tmp_path / "other", options=options)
+    report = remove(store, settings, "p00001.png")
+    assert str(tmp_path / "other") in report.datasets
+    needle = hashlib.sha256(picture(1)).hexdigest()[:16]
+    files = [path for path in (tmp_path / "other").rglob("*") if path.is_file()]
+    assert files
+    for path in files:
+        assert needle not in path.name
+        if path.suffix == ".parquet":
+            assert needle not in str(pq.read_table(path).to_pylist())
+            assert pq.read_schema(path).names
+        else:
+            assert needle.encode() not in path.read_bytes()
+    kept = read_manifest(tmp_path / "other")
+    assert kept is not None
+    for name, entry in kept["files"].items():
+        assert hashlib.sha256((tmp_path / "other" / name).read_bytes()).hexdigest() == entry["sha256"]
 
 
 def test_a_person_goes_and_the_others_stay(
