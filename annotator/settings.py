@@ -62,6 +62,12 @@ class Settings(BaseSettings):
     audit_rate: float = Field(default=0.02, ge=0, le=1, description="random share of the unflagged that goes to review")
     target_error: float | None = Field(default=None, gt=0, description="review everyone expected to err more, in years")
 
+    cascade_error: float | None = Field(
+        default=None,
+        gt=0,
+        description="predictors after the first see only people on whom the first is expected to err more, in years",
+    )
+
     settle_min_votes: int = Field(default=3, ge=1, description="votes before a person can be settled")
     settle_max_votes: int = Field(default=10, ge=1, description="votes after which an expert is asked")
     settle_age_sd: float = Field(default=2.5, gt=0, description="posterior sd in years at which an age is settled")

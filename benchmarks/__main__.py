@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ("mivolo", "mllm", "prelabel", "voting", "label_cost", "export")
+NAMES = ("mivolo", "mllm", "prelabel", "voting", "label_cost", "export", "report")
 
 
 def main() -> None:

@@ -17,17 +17,19 @@ from dataclasses import dataclass
 from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from annotator.domain import Prediction, PredictionStatus
+from annotator.domain import Evidence, Prediction, PredictionStatus
 from annotator.ensemble import fuse
 from annotator.ensemble.model import Fit
 from annotator.pipeline import failures
 from annotator.pipeline.aside import AtOnce
+from annotator.pipeline.cascade import cascade_in_force
 from annotator.pipeline.detect import People, keep, known_people, look
 from annotator.pipeline.failures import Failure
 from annotator.pipeline.loading import LoadedBatch, LoadedImage, pending_batches, pending_rows
+from annotator.pipeline.model_time import Stopwatch, add_time
 from annotator.pipeline.predict import predictions
 from annotator.pipeline.triage import TriageReport, triage
-from annotator.pipeline.version import current_fit, ensemble_version, fit_in_force, remember_predictors
+from annotator.pipeline.version import current_fit, ensemble_version, fits_in_force, remember_predictors
 from annotator.pipeline.views import views_of
 from annotator.pipeline.watch import SILENT, Watch
 from annotator.predictors.base import PersonView, Predictor
@@ -110,13 +112,14 @@ class Prelabelling:
         self._calibrate()
 
     def _calibrate(self) -> None:
-        self._in_force = fit_in_force(self.store)
+        self._in_force = fits_in_force(self.store)
         self.fit: Fit | None = current_fit(self.store, self.models)
-        self.version = ensemble_version(self.models, self.fit)
+        self.cascade = cascade_in_force(self.store, self.settings, self.models)
+        self.version = ensemble_version(self.models, self.fit, self.cascade)
 
     def up_to_date(self) -> Prelabelling:
         """This one, or, where the ensemble was calibrated since, one with the new fit, the same models and locks."""
-        if fit_in_force(self.store) == self._in_force:
+        if fits_in_force(self.store) == self._in_force:
             return self
         renewed = copy.copy(self)
         renewed._calibrate()
@@ -146,12 +149,9 @@ class Prelabelling:
         everybody = [row for rows in found.values() for row in rows]
         with self.store.read() as session:
             known = stored_predictions(session, self.models, everybody)
-        names = [model.name for model in self.models.predictors]
-        ready = [
-            image
-            for image in images
-            if image.id in found and all((row.id, name) in known for row in found[image.id] for name in names)
-        ]
+        first = [image for image in images if image.id in found and not self._lack_first(found[image.id], known)]
+        others = self._whom_others_see(first, found, known)
+        ready = [image for image in first if not any(self._lacks(row, others, known) for row in found[image.id])]
         if ready:
             with self.store.write() as session:
                 self._finish(session, ready, found, known)
@@ -215,20 +215,51 @@ class Prelabelling:
         with self.store.read() as session:
             known = stored_predictions(session, self.models, rows)
         writes: list[Future[None]] = []
-        for model in self.models.predictors:
+        for place, model in enumerate(self.models.predictors):
+            if place == 1:
+                others = self._whom_others_see([image.row for image in images], people, known)
+                rows = [row for row in rows if row.id in others]
             missing = [row for row in rows if (row.id, model.name) not in known]
             if missing:
-                for answered in self._ask(model, [(row, views[row.id]) for row in missing]):
+                busy = Stopwatch()
+                for answered in self._ask(model, [(row, views[row.id]) for row in missing], busy):
                     writes.append(aside.submit(self._store, answered))
                     known.update({(row.id, answer.predictor): answer for row, answer in answered})
+                writes.append(aside.submit(self._add_time, model.version, len(missing), busy.seconds))
         return known, writes
 
+    def _whom_others_see(self, images: Sequence[ImageRow], people: People, known: Known) -> set[int]:
+        """Keys of the people whom the predictors after the first should see; the first one's opinion is known."""
+        rows = [(image, row) for image in images for row in people[image.id]]
+        if self.cascade is None:
+            return {row.id for _, row in rows}
+        evidence = self._evidence(rows, known)
+        return {
+            row.id
+            for (_, row), asked in zip(rows, self.cascade.asks(evidence), strict=True)
+            if asked or row.truth_age is not None or row.truth_gender is not None
+        }
+
+    def _lack_first(self, rows: Sequence[PersonRow], known: Known) -> bool:
+        first = self.models.predictors[0].name
+        return any((row.id, first) not in known for row in rows)
+
+    def _lacks(self, row: PersonRow, others: set[int], known: Known) -> bool:
+        return row.id in others and any((row.id, one.name) not in known for one in self.models.predictors[1:])
+
+    def _evidence(self, rows: Sequence[tuple[ImageRow, PersonRow]], known: Known) -> list[Evidence]:
+        names = [model.name for model in self.models.predictors]
+        return [
+            records.to_evidence(row, image.sha256, [known[(row.id, name)] for name in names if (row.id, name) in known])
+            for image, row in rows
+        ]
+
     def _ask(
-        self, model: Lazy[Predictor], people: Sequence[tuple[PersonRow, PersonView]]
+        self, model: Lazy[Predictor], people: Sequence[tuple[PersonRow, PersonView]], busy: Stopwatch
     ) -> Iterator[list[tuple[PersonRow, Prediction]]]:
         """Batches of people with their answers, as these come."""
-        asked = iter(people)
-        for batch in predictions(model.get(), [view for _, view in people], self._pool):
+        asked, predictor = iter(people), model.get()
+        for batch in busy.over(predictions(predictor, [view for _, view in people], self._pool)):
             yield [(next(asked)[0], answer) for answer in batch]
 
     def _store(self, answered: Sequence[tuple[PersonRow, Prediction]]) -> None:
@@ -236,14 +267,15 @@ class Prelabelling:
         with self.store.write() as session:
             upsert(session, PredictionRow, values, keys=("person_key", "predictor", "version"))
 
+    def _add_time(self, version: str, people: int, seconds: float) -> None:
+        with self.store.write() as session:
+            add_time(session, version, people, seconds)
+
     def _finish(self, session: Session, images: Sequence[ImageRow], people: People, known: Known) -> None:
         """Fuses and writes pre-labels, and marks the images as done."""
         rows = [(image, row) for image in images for row in people[image.id]]
-        names = [model.name for model in self.models.predictors]
-        evidence = [
-            records.to_evidence(row, image.sha256, [known[(row.id, name)] for name in names]) for image, row in rows
-        ]
-        fused = fuse(evidence, self.fit)
+        evidence = self._evidence(rows, known)
+        fused = self.cascade.fuse(evidence, self.fit) if self.cascade else fuse(evidence, self.fit)
         keys = [row.id for _, row in rows]
         _retire(session, keys)
         values = [records.pre_label_values(key, self.version, one) for key, one in zip(keys, fused, strict=True)]

@@ -12,10 +12,12 @@ from sqlalchemy.orm import Session
 
 from annotator.domain import Evidence, Prediction, Truth
 from annotator.ensemble import upkeep
+from annotator.ensemble.cascade import only
 from annotator.ensemble.codec import fit_from_dict, fit_to_dict
-from annotator.ensemble.fitting import MIN_AGES, count_usable, predictor_versions
+from annotator.ensemble.fitting import MIN_AGES, count_usable
 from annotator.ensemble.model import Fit
 from annotator.errors import InputError
+from annotator.pipeline.cascade import first_fit, keep_first_fit
 from annotator.pipeline.drift import drift_of
 from annotator.pipeline.truths import Trusted, trusted_people, truth_by_id
 from annotator.pipeline.version import predictors_in_use
@@ -63,41 +65,54 @@ def refit(store: Store, settings: Settings) -> RefitReport:
     with store.read() as session:
         versions = predictors_in_use(session)
         people = trusted_people(session, settings)
-        evidence = list(evidence_of(session, people, versions))
-        last, tried = _current(session), _newest(session)
+        evidence = [one for one in evidence_of(session, people, versions) if len(one.predictions) == len(versions)]
+        last, tried = _current(session), _newest(session, versions)
         drifted = drift_of(session, settings)
     truth = truth_by_id(people)
     ages = count_usable(evidence, truth)
-    missing = _missing(evidence, versions, ages)
+    missing = _missing(versions, ages)
     if missing:
         return _described(Outcome.TOO_FEW, missing, ages, last, versions)
+    if settings.cascade_error is not None and len(versions) > 1:
+        _refit_first(store, settings, evidence, truth, versions)
     reason = upkeep.reason_to_refit(tried, ages, versions)
     if reason is None and drifted.alarm and tried and ages > tried.ages:
         reason = f"the intervals held only {drifted.rate or 0:.1%} of the last {drifted.people:,} true ages"
     if reason is None:
         return _described(Outcome.KEPT, "not enough new truth for another", ages, last, versions)
-    return _tried(store, settings, last, evidence, truth, reason, ages)
-
-
-def _tried(
-    store: Store,
-    settings: Settings,
-    last: Fit | None,
-    evidence: Sequence[Evidence],
-    truth: Mapping[str, Truth],
-    reason: str,
-    ages: int,
-) -> RefitReport:
     try:
         found = upkeep.refit(last, evidence, truth, seed=settings.seed)
     except InputError as error:
-        return RefitReport(Outcome.TOO_FEW, str(error), ages)
+        return _described(Outcome.TOO_FEW, str(error), ages, last, versions)
     with store.write() as session:
         _save(session, found, reason)
-    versions = found.candidate.predictors
+        if found.accepted:
+            _make_current(session, found.candidate)
     if found.accepted:
         return _described(Outcome.NEW, reason, ages, found.fit, versions)
     return _described(Outcome.WORSE, found.why, ages, found.fit, versions)
+
+
+def _refit_first(
+    store: Store,
+    settings: Settings,
+    evidence: Sequence[Evidence],
+    truth: Mapping[str, Truth],
+    versions: Mapping[str, str],
+) -> None:
+    """The same for the first predictor alone, by which a cascade decides whom to show to the others."""
+    name, version = next(iter(versions.items()))
+    alone = only(evidence, {name})
+    with store.read() as session:
+        last, tried = first_fit(session), _newest(session, {name: version})
+    reason = upkeep.reason_to_refit(tried, count_usable(alone, truth), {name: version})
+    if reason is None:
+        return
+    found = upkeep.refit(last, alone, truth, seed=settings.seed)
+    with store.write() as session:
+        _save(session, found, reason)
+        if found.accepted:
+            keep_first_fit(session, found.candidate.version)
 
 
 def _described(outcome: Outcome, why: str, ages: int, fit: Fit | None, versions: Mapping[str, str]) -> RefitReport:
@@ -107,14 +122,11 @@ def _described(outcome: Outcome, why: str, ages: int, fit: Fit | None, versions:
     return RefitReport(outcome, why, ages, fit.version, scores.fused_mae, scores.best_predictor_mae, scores.coverage)
 
 
-def _missing(evidence: Sequence[Evidence], versions: Mapping[str, str], ages: int) -> str | None:
-    """What the evidence lacks for a fit that the next pre-labelling could use."""
+def _missing(versions: Mapping[str, str], ages: int) -> str | None:
+    """What is lacking for a fit that the next pre-labelling could use."""
     if not versions:
         return "annotator prelabel has to run first"
-    if ages < MIN_AGES:
-        return f"a fit needs {MIN_AGES}"
-    absent = sorted(set(versions) - set(predictor_versions(evidence)))
-    return f"{', '.join(absent)} has not seen them" if absent else None
+    return f"a fit needs {MIN_AGES}" if ages < MIN_AGES else None
 
 
 def evidence_of(session: Session, people: Sequence[Trusted], versions: Mapping[str, str]) -> Iterator[Evidence]:
@@ -144,10 +156,11 @@ def _current(session: Session) -> Fit | None:
     return _readable(parameters)
 
 
-def _newest(session: Session) -> Fit | None:
-    """The last fit that was tried, used or not."""
-    parameters = session.scalar(select(FitRow.parameters).order_by(FitRow.id.desc()).limit(1))
-    return _readable(parameters)
+def _newest(session: Session, versions: Mapping[str, str]) -> Fit | None:
+    """The last fit for these predictors that was tried, used or not."""
+    rows = session.execute(select(FitRow.id, FitRow.scores).order_by(FitRow.id.desc())).all()
+    found = next((key for key, scores in rows if scores.get("predictors") == dict(versions)), None)
+    return _readable(session.scalar(select(FitRow.parameters).where(FitRow.id == found)) if found else None)
 
 
 def _readable(parameters: Mapping[str, Any] | None) -> Fit | None:
@@ -162,18 +175,17 @@ def _save(session: Session, found: upkeep.Succession, reason: str) -> None:
     fit = found.candidate
     values = {
         "version": fit.version,
-        "is_current": False,
         "people": fit.people,
         "parameters": fit_to_dict(fit),
-        "scores": asdict(fit.scores),
+        "scores": {**asdict(fit.scores), "predictors": dict(fit.predictors)},
     }
-    if found.accepted:
-        session.execute(update(FitRow).where(FitRow.is_current).values(is_current=False))
-        upsert(session, FitRow, [values], keys=("version",))
-        session.execute(update(FitRow).where(FitRow.version == fit.version).values(is_current=True))
-    else:
-        upsert(session, FitRow, [values], keys=("version",))
+    upsert(session, FitRow, [values], keys=("version",))
     session.add(EventRow(kind="fitted", subject=fit.version, data=_facts(found, reason)))
+
+
+def _make_current(session: Session, fit: Fit) -> None:
+    session.execute(update(FitRow).where(FitRow.is_current).values(is_current=False))
+    session.execute(update(FitRow).where(FitRow.version == fit.version).values(is_current=True))
 
 
 def _facts(found: upkeep.Succession, reason: str) -> dict[str, object]:

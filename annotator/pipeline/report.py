@@ -2,41 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
-from functools import partial
 
 import numpy as np
-from sqlalchemy import Select, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from annotator.domain import Box, Gender, LabelSource, PreLabel
+from annotator.domain import Fused, Gender, LabelSource
 from annotator.ensemble.uncalibrated import UNCALIBRATED
+from annotator.ensemble.verdicts import priorities
 from annotator.errors import InputError
 from annotator.evaluation.report.data import (
     AnnotatorRow,
     Floats,
-    HardPerson,
     PeopleColumns,
     Progress,
     ReportData,
 )
-from annotator.pipeline.reading import Reader
+from annotator.pipeline.cascade_price import cascade_price
+from annotator.pipeline.drift import drift_of
+from annotator.pipeline.gallery import hardest_people
+from annotator.pipeline.held_out import held_out_opinions
 from annotator.pipeline.settle import read_votes
 from annotator.pipeline.status import StatusReport, status
-from annotator.pipeline.thumbnail import readable, thumbnail
 from annotator.pipeline.truths import in_the_draw
 from annotator.settings import Settings
-from annotator.store import records, tables
+from annotator.store import tables
 from annotator.store.session import Store
-from annotator.store.tables import ImageRow, ImageState, LabelRow, PersonRow, PredictionRow, PreLabelRow, VoteRow
+from annotator.store.tables import (
+    ImageState,
+    LabelRow,
+    PersonRow,
+    PredictionRow,
+    PreLabelRow,
+    VoteRow,
+)
 from annotator.voting.agreement import intraclass_correlation
 from annotator.voting.suspicion import suspicions
 from annotator.voting.tables import VoteTable
 
-HARDEST = 24
-"""People in the gallery."""
-_CHUNK = 5000
 _NAN = float("nan")
 
 
@@ -50,7 +55,6 @@ def gather_report(store: Store, settings: Settings, created: datetime) -> Report
     if not counts.versions:
         raise InputError("nothing is pre-labelled yet; run `annotator prelabel` before `annotator report`")
     version = max(counts.versions, key=lambda name: counts.versions[name])
-    reader = Reader(settings)
     with store.read() as session:
         people = _people(session, settings)
         votes = read_votes(session)
@@ -60,12 +64,14 @@ def gather_report(store: Store, settings: Settings, created: datetime) -> Report
             version=version,
             fit=_fit(session, version),
             created=f"{created:%Y-%m-%d %H:%M}",
-            progress=_progress(counts, people, votes, seconds, settings),
+            progress=_progress(counts, people, votes, seconds, _votes_left(session, settings)),
             people=people,
             annotators=_annotators(session, votes, seconds),
-            hardest=[_hard(row, settings, reader) for row in _hardest(session)],
+            hardest=hardest_people(session, settings),
             notices=_notices(counts),
             agreement=_agreement(votes),
+            alarms=_alarms(session, settings),
+            cascade=cascade_price(session, settings),
         )
 
 
@@ -85,6 +91,7 @@ def _people(session: Session, settings: Settings) -> PeopleColumns:
     rows = session.execute(query).all()
     keys = np.array([row[0] for row in rows], dtype=np.int64)
     numbers = np.array([row[1:8] for row in rows], dtype=np.float64).reshape(len(rows), 7)
+    _hold_out(keys, numbers, held_out_opinions(session, settings))
     settled = np.array([row[12] == LabelSource.SETTLED for row in rows], dtype=np.bool_)
     drawn = np.array(list(in_the_draw([row[15] for row in rows], settings)), dtype=np.bool_)
     given = np.array([row[10] is not None for row in rows], dtype=np.bool_)
@@ -105,6 +112,16 @@ def _people(session: Session, settings: Settings) -> PeopleColumns:
         trusted=given | (settled & drawn),
         predictions=_predictions(session, keys),
     )
+
+
+def _hold_out(keys: np.ndarray, numbers: Floats, opinions: Mapping[int, Fused]) -> None:
+    """Put out-of-fold opinions in the place of those by a fit that learned from the very person."""
+    priority = priorities(list(opinions.values())).tolist()
+    for (key, one), first in zip(opinions.items(), priority, strict=True):
+        place = int(np.searchsorted(keys, key))
+        if place < len(keys) and keys[place] == key:
+            fused = (one.age, one.age_low, one.age_high, one.female_probability)
+            numbers[place] = [*fused, one.expected_error, one.large_error_probability, first]
 
 
 def _female(gender: Gender | None) -> float:
@@ -133,7 +150,7 @@ def _predictions(session: Session, keys: np.ndarray) -> Mapping[str, Floats]:
 
 
 def _progress(
-    counts: StatusReport, people: PeopleColumns, votes: VoteTable, seconds: Mapping[str, float], settings: Settings
+    counts: StatusReport, people: PeopleColumns, votes: VoteTable, seconds: Mapping[str, float], votes_left: int
 ) -> Progress:
     failures = [(stage, reason, n) for stage, reasons in counts.failures.items() for reason, n in reasons.items()]
     return Progress(
@@ -144,11 +161,27 @@ def _progress(
         flagged=counts.review,
         settled=counts.labels.get(LabelSource.SETTLED.value, 0),
         accepted=counts.labels.get(LabelSource.ACCEPTED.value, 0),
+        given=counts.labels.get(LabelSource.GIVEN.value, 0),
         votes=len(votes),
-        votes_left=counts.open_review * settings.settle_min_votes,
+        votes_left=votes_left,
         seconds_per_vote=float(np.median(list(seconds.values()))) if seconds else None,
         failures=failures,
     )
+
+
+def _votes_left(session: Session, settings: Settings) -> int:
+    given = select(VoteRow.person_key, func.count().label("votes")).where(VoteRow.counts).group_by(VoteRow.person_key)
+    counted = given.subquery()
+    labelled = select(LabelRow.id).where(LabelRow.person_key == PreLabelRow.person_key).exists()
+    query = (
+        select(func.coalesce(counted.c.votes, 0), func.count())
+        .select_from(PreLabelRow)
+        .join(PersonRow, PersonRow.id == PreLabelRow.person_key)
+        .outerjoin(counted, counted.c.person_key == PreLabelRow.person_key)
+        .where(PreLabelRow.is_current, PreLabelRow.review.is_(True), PersonRow.active, ~labelled)
+        .group_by(func.coalesce(counted.c.votes, 0))
+    )
+    return sum(max(settings.settle_min_votes - votes, 1) * people for votes, people in session.execute(query))
 
 
 def _seconds(session: Session) -> dict[str, float]:
@@ -197,62 +230,20 @@ def _agreement(votes: VoteTable) -> str | None:
     )
 
 
-def _hardest(session: Session) -> Sequence[tuple[PersonRow, ImageRow, PreLabelRow, list[PredictionRow]]]:
-    query: Select[PersonRow, ImageRow, PreLabelRow] = (
-        select(PersonRow, ImageRow, PreLabelRow)
-        .join(ImageRow, ImageRow.id == PersonRow.image_key)
-        .join(PreLabelRow, (PreLabelRow.person_key == PersonRow.id) & PreLabelRow.is_current)
-        .where(PreLabelRow.review.is_(True), PreLabelRow.priority.is_not(None), PersonRow.active)
-        .order_by(PreLabelRow.priority.desc(), PersonRow.person_id)
-        .limit(HARDEST)
-    )
-    rows = session.execute(query).all()
-    said: dict[int, list[PredictionRow]] = {person.id: [] for person, _, _ in rows}
-    asked = select(PredictionRow).where(PredictionRow.person_key.in_(list(said))).order_by(PredictionRow.id)
-    for prediction in session.scalars(asked):
-        said[prediction.person_key].append(prediction)
-    return [(person, image, pre_label, said[person.id]) for person, image, pre_label in rows]
-
-
-def _hard(
-    row: tuple[PersonRow, ImageRow, PreLabelRow, list[PredictionRow]], settings: Settings, reader: Reader
-) -> HardPerson:
-    person, image, pre_label, predictions = row
-    verdict = records.to_pre_label(pre_label, person.person_id)
-    newest = {prediction.predictor: prediction for prediction in predictions}
-    return HardPerson(
-        person_id=person.person_id,
-        picture=_picture(image, records.to_box(person, "body") or records.to_box(person, "face"), settings, reader),
-        verdict=_verdict(verdict),
-        predictions=[_said(prediction) for prediction in newest.values()],
-        reasons=[reason.value for reason in verdict.reasons],
-    )
-
-
-def _picture(image: ImageRow, box: Box | None, settings: Settings, reader: Reader) -> bytes | None:
-    return None if box is None else thumbnail(readable(partial(reader.read, image.uri), settings), box)
-
-
-def _verdict(label: PreLabel) -> str:
-    fused = label.fused
-    if fused.age is None or fused.gender is None:
-        return "no opinion"
-    interval = "" if fused.age_low is None else f" ({fused.age_low:.0f} to {fused.age_high:.0f})"
-    return f"{fused.gender.value}, {fused.age:.0f}{interval}"
-
-
-def _said(row: PredictionRow) -> str:
-    prediction = records.to_prediction(row)
-    if prediction.age is None:
-        return f"{prediction.predictor}: {prediction.status.value.replace('_', ' ')}"
-    female = prediction.female_probability
-    gender = "" if female is None else f", P(female) {female:.2f}"
-    return f"{prediction.predictor}: {prediction.age:.1f}{gender}"
-
-
 def _fit(session: Session, version: str) -> str:
     fit = session.scalar(select(PreLabelRow.fit).where(PreLabelRow.is_current, PreLabelRow.version == version).limit(1))
     return fit or UNCALIBRATED
+
+
+def _alarms(session: Session, settings: Settings) -> list[str]:
+    found = drift_of(session, settings)
+    if not found.alarm or found.rate is None or found.until is None:
+        return []
+    words = (
+        f"In the week to {found.until:%Y-%m-%d} the 90 % intervals held only {100 * found.rate:.1f} % of "
+        f"{found.people:,} true ages: photos or models have changed. Run annotator settle, then annotator prelabel."
+    )
+    return [words]
 
 
 def _notices(counts: StatusReport) -> list[str]:

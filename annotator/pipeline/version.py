@@ -12,7 +12,9 @@ from annotator.detection.given import GIVEN_VERSION
 from annotator.ensemble.codec import fit_from_dict
 from annotator.ensemble.model import Fit
 from annotator.ensemble.uncalibrated import UNCALIBRATED
+from annotator.pipeline.cascade import FIRST_FIT, Cascade, cascade_in_force
 from annotator.predictors.registry import ModelSet
+from annotator.settings import Settings
 from annotator.store.session import Store
 from annotator.store.tables import FitRow, MetaRow
 from annotator.store.upsert import upsert
@@ -21,8 +23,8 @@ IN_USE = "prelabel:predictors"
 """Key of the ``meta`` row that holds the predictors of the last pre-labelling."""
 
 
-def ensemble_version(models: ModelSet, fit: Fit | None = None) -> str:
-    """``annotator-<profile>-<12 hex>``: sha256 over detector, predictors (in any order) and calibration.
+def ensemble_version(models: ModelSet, fit: Fit | None = None, cascade: Cascade | None = None) -> str:
+    """``annotator-<profile>-<12 hex>``: sha256 over detector, predictors (in any order), calibration and cascade.
 
     It is stored with every pre-label and is Label Studio's ``model_version``.
     """
@@ -30,9 +32,15 @@ def ensemble_version(models: ModelSet, fit: Fit | None = None) -> str:
         "detector": detector_version(models),
         "predictors": sorted(model.version for model in models.predictors),
         "fit": fit.version if fit else UNCALIBRATED,
+        **({"cascade": cascade.parts} if cascade else {}),
     }
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     return f"annotator-{models.profile}-{digest[:12]}"
+
+
+def version_in_force(store: Store, settings: Settings, models: ModelSet) -> str:
+    """The version of what would be pre-labelled now."""
+    return ensemble_version(models, current_fit(store, models), cascade_in_force(store, settings, models))
 
 
 def detector_version(models: ModelSet) -> str:
@@ -49,16 +57,17 @@ def current_fit(store: Store, models: ModelSet) -> Fit | None:
     return fit if fit and dict(fit.predictors) == wanted else None
 
 
-def fit_in_force(store: Store) -> str | None:
-    """The name of the calibration that counts, whatever predictors it is for; cheap enough to ask at every call."""
+def fits_in_force(store: Store) -> tuple[str | None, str | None]:
+    """The names of the calibrations that count, of all and of a cascade's first; cheap enough to ask at every call."""
     with store.read() as session:
-        return session.scalar(select(FitRow.version).where(FitRow.is_current))
+        everybody = session.scalar(select(FitRow.version).where(FitRow.is_current))
+        return everybody, session.scalar(select(MetaRow.value).where(MetaRow.key == FIRST_FIT))
 
 
 def remember_predictors(session: Session, models: ModelSet) -> None:
-    """Keep which predictors are in use, for those who work without opening models."""
+    """Keep which predictors are in use, in their order, for those who work without opening models."""
     versions = {model.name: model.version for model in models.predictors}
-    upsert(session, MetaRow, [{"key": IN_USE, "value": json.dumps(versions, sort_keys=True)}], keys=("key",))
+    upsert(session, MetaRow, [{"key": IN_USE, "value": json.dumps(versions)}], keys=("key",))
 
 
 def predictors_in_use(session: Session) -> dict[str, str]:

@@ -161,7 +161,7 @@ class PreLabelRow(Base):
             "uq_pre_label_current",
             "person_key",
             unique=True,
-            sqlite_where=text("is_current"),
+            sqlite_where=text("is_current = 1"),  # as queries say it: else SQLite reads everybody's for each person
             postgresql_where=text("is_current"),
         ),
         Index("ix_pre_label_is_current_review_priority", "is_current", "review", "priority"),

@@ -66,13 +66,27 @@ def lines(
 
     def paint(axes: Axes) -> None:
         if diagonal:
-            axes.plot([0, 100], [0, 100], color=GRID, linestyle="--", linewidth=1.2)
+            axes.plot([0, 100], [0, 100], color=INK, linestyle="--", linewidth=0.8)
         for color, (name, x, y) in zip(SERIES, series, strict=False):
             axes.plot(x, y, color=color, linewidth=2, label=name)
         axes.set(xlabel=x_label, ylabel=y_label)
         axes.margins(x=0.01)
         if len(series) > 1:
             axes.legend()
+
+    return paint
+
+
+def points_with_intervals(
+    x: Floats, y: Floats, low: Floats, high: Floats, x_label: str, y_label: str
+) -> Callable[[Axes], None]:
+    """Shares in percent with their intervals, against the line of equal shares."""
+
+    def paint(axes: Axes) -> None:
+        axes.plot([0, 100], [0, 100], color=INK, linestyle="--", linewidth=0.8)
+        spread = np.vstack([y - low, high - y]).clip(min=0)
+        axes.errorbar(x, y, yerr=spread, fmt="o", color=SERIES[0], ecolor=SERIES[0], elinewidth=1.6, capsize=2)
+        axes.set(xlabel=x_label, ylabel=y_label)
 
     return paint
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from annotator.ensemble.cascade import CascadeReport
+
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
@@ -77,8 +79,9 @@ class HardPerson:
 class Progress:
     """Counts for the first lines of the page.
 
-    ``failures`` are (stage, reason, count). ``votes_left`` is how many votes the open review still wants, by the stop
-    rule's least number, ``seconds_per_vote`` the median so far.
+    ``failures`` are (stage, reason, count). ``votes_left`` is how many votes the open review wants at least: what is
+    missing to the stop rule's least number, and one for whoever has that many and is not settled. ``seconds_per_vote``
+    is the median so far.
     """
 
     images: int
@@ -88,6 +91,7 @@ class Progress:
     flagged: int
     settled: int
     accepted: int
+    given: int
     votes: int
     votes_left: int
     seconds_per_vote: float | None
@@ -95,8 +99,26 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class CascadePrice:
+    """What the cascade saves and costs.
+
+    ``people`` were seen by the ``first`` predictor and ``asked`` of them by the others, who see people on whom the
+    first is expected to err by more than ``above`` years. ``seconds_saved`` and ``seconds_spent`` are model time.
+    ``played`` has the errors with and without; ``None`` where too few truths are known.
+    """
+
+    first: str
+    above: float
+    people: int
+    asked: int
+    seconds_saved: float
+    seconds_spent: float
+    played: CascadeReport | None
+
+
+@dataclass(frozen=True, slots=True)
 class ReportData:
-    """Everything on the page. ``notices`` are caveats such as that of the demo weights."""
+    """Everything on the page. ``notices`` are caveats such as that of the demo weights, ``alarms`` call for action."""
 
     title: str
     version: str
@@ -108,3 +130,5 @@ class ReportData:
     hardest: Sequence[HardPerson] = ()
     notices: Sequence[str] = ()
     agreement: str | None = None
+    alarms: Sequence[str] = ()
+    cascade: CascadePrice | None = None

@@ -7,6 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
+from annotator.ensemble.review_curve import share_interval
 from annotator.evaluation.bootstrap import bootstrap_mean
 from annotator.evaluation.groups import age_groups, group_name
 from annotator.evaluation.report import charts
@@ -15,6 +16,10 @@ from annotator.evaluation.report.data import AnnotatorRow, Floats, PeopleColumns
 LARGE_ERROR_YEARS = 5.0
 MIN_KNOWN = 20
 """Fewer people with a known truth than this give no curve: it would be noise."""
+MOST_ANNOTATORS = 40
+"""Annotators on the page; a chart or a table of thousands shows nothing."""
+RISK_FROM = 5.0
+"""The risk of fewer kept people than this many percent is the luck of a few."""
 _CURVE_POINTS = 200
 
 
@@ -50,7 +55,8 @@ def risk_coverage(people: PeopleColumns) -> str | None:
         return None
     series = []
     for name, order in (("by expected error", people.expected_error[known]), ("by true error (oracle)", error[known])):
-        series.append((name, *risk_points(order, error[known])))
+        coverage, risk = risk_points(order, error[known])
+        series.append((name, coverage[coverage >= RISK_FROM], risk[coverage >= RISK_FROM]))
     return charts.draw(charts.lines(series, "people kept without review, %", "MAE of the kept, years"), "risk")
 
 
@@ -112,7 +118,7 @@ def interval_coverage(people: PeopleColumns) -> tuple[float, int, str] | None:
 
 
 def gender_reliability(people: PeopleColumns) -> str | None:
-    """Share of women among people with a given P(female): on the diagonal where it is calibrated."""
+    """Share of women by P(female), with 95 % intervals: on the diagonal where it is calibrated."""
     known = np.isfinite(people.truth_female) & np.isfinite(people.female_probability) & people.trusted
     if known.sum() < MIN_KNOWN:
         return None
@@ -120,13 +126,15 @@ def gender_reliability(people: PeopleColumns) -> str | None:
     which = np.minimum((probability * 10).astype(np.int64), 9)
     bins = [number for number in range(10) if (which == number).any()]
     x = np.array([100 * probability[which == number].mean() for number in bins])
-    y = np.array([100 * truth[which == number].mean() for number in bins])
-    return charts.draw(charts.lines([("", x, y)], "P(female), %", "women, %", diagonal=True), "gender")
+    counts = [(float(truth[which == number].sum()), float((which == number).sum())) for number in bins]
+    y = np.array([100 * women / count for women, count in counts])
+    low, high = 100 * np.array([share_interval(women, count) for women, count in counts]).T
+    return charts.draw(charts.points_with_intervals(x, y, low, high, "P(female), %", "women, %"), "gender")
 
 
 def annotator_bias(rows: Sequence[AnnotatorRow]) -> str | None:
     """Bias of each annotator with its 95 % interval, the ones with the most controls first."""
-    seen = sorted((row for row in rows if row.controls >= 2), key=lambda row: -row.controls)[:30]
+    seen = sorted((row for row in rows if row.controls >= 2), key=lambda row: -row.controls)[:MOST_ANNOTATORS]
     if not seen:
         return None
     names = [f"{row.name} ({row.controls})" for row in seen]

@@ -10,7 +10,14 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template, select_autoescape
 
 from annotator.evaluation.report import figures
-from annotator.evaluation.report.data import AnnotatorRow, HardPerson, PeopleColumns, Progress, ReportData
+from annotator.evaluation.report.data import (
+    AnnotatorRow,
+    CascadePrice,
+    HardPerson,
+    PeopleColumns,
+    Progress,
+    ReportData,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +47,11 @@ def render(data: ReportData) -> str:
         tiles=_tiles(data.progress, data.people),
         charts=_charts(data.people),
         pairs=[Chart(caption, "", svg) for caption, svg in figures.predictor_pairs(data.people)],
-        annotators=[_annotator(row) for row in data.annotators],
+        annotators=[_annotator(row) for row in _worth_a_look(data.annotators)],
+        annotators_hidden=max(0, len(data.annotators) - figures.MOST_ANNOTATORS),
         annotator_chart=figures.annotator_bias(data.annotators),
         hardest=[hard_person(person) for person in data.hardest],
+        cascade=_cascade(data.cascade) if data.cascade else None,
     )
 
 
@@ -58,14 +67,14 @@ def template(name: str) -> Template:
 
 
 def _tiles(progress: Progress, people: PeopleColumns) -> list[Tile]:
-    labelled = progress.settled + progress.accepted
+    labelled = progress.settled + progress.accepted + progress.given
     tiles = [
         Tile(f"{progress.people:,}", "people found", f"on {progress.images_done:,} of {progress.images:,} images"),
         Tile(f"{progress.pre_labelled:,}", "pre-labelled"),
         Tile(f"{progress.flagged:,}", "flagged for review", _share(progress.flagged, progress.pre_labelled)),
         Tile(f"{progress.settled:,}", "settled by people", f"from {progress.votes:,} votes"),
-        Tile(f"{labelled:,}", "labels in all", f"{progress.accepted:,} of them accepted pre-labels"),
-        Tile(f"{progress.votes_left:,}", "votes still wanted", _hours(progress)),
+        Tile(f"{labelled:,}", "labels in all", f"{progress.accepted:,} accepted, {progress.given:,} given"),
+        Tile(f"{progress.votes_left:,}", "votes wanted at least", _hours(progress)),
     ]
     known = np.isfinite(people.error) & people.trusted
     if known.sum() >= figures.MIN_KNOWN:
@@ -93,9 +102,14 @@ def _charts(people: PeopleColumns) -> list[Chart]:
         Chart("Risk and coverage", "What is left in the labels when the least sure people go to review.",
               figures.risk_coverage(people), needs),
         interval,
-        Chart("Calibration of gender", "On the dashed line, 80 % means 80 %.", gender, needs),
+        Chart("Calibration of gender", "On the dashed line, 80 % means 80 %; with 95 % intervals.", gender, needs),
         Chart("MAE by age", "Where the models are weak, with 95 % intervals.", by_age, needs, wide=True),
     ]  # fmt: skip
+
+
+def _worth_a_look(rows: Sequence[AnnotatorRow]) -> Sequence[AnnotatorRow]:
+    """Those who look odd first, the others by their votes."""
+    return sorted(rows, key=lambda row: (not row.suspicions, -row.votes, row.name))[: figures.MOST_ANNOTATORS]
 
 
 def _annotator(row: AnnotatorRow) -> dict[str, str]:
@@ -126,6 +140,44 @@ def hard_person(person: HardPerson) -> dict[str, str | Sequence[str] | None]:
         "reasons": [reason.replace("_", " ") for reason in person.reasons],
         "link": person.link,
     }
+
+
+def _cascade(price: CascadePrice) -> dict[str, list[Tile] | str]:
+    played = price.played
+    tiles = [
+        Tile(f"{price.asked:,}", "people asked", f"of {price.people:,} that {price.first} saw"),
+        Tile(duration(price.seconds_saved), "model time saved", f"{duration(price.seconds_spent)} were spent"),
+    ]
+    if played:
+        tiles += [
+            Tile(f"{played.mae_cascade:.2f} y", "MAE with the cascade", f"{played.mae_all:.2f} y with everybody asked"),
+            Tile(
+                f"{100 * played.recall_cascade:.0f} %",
+                "large errors caught at 20 % review",
+                f"{100 * played.recall_all:.0f} % with everybody asked",
+            ),
+        ]
+    rule = (
+        f"The other predictors see people on whom {price.first} alone is expected to err by more than {price.above:g} "
+        "years, the audit's draw, people whose truth is given, and a random few."
+    )
+    measured = (
+        f" Its price is played on {played.people:,} people whose truth is trusted."
+        if played
+        else " Its price is not known yet: too few people have a trusted truth."
+    )
+    return {"tiles": tiles, "text": rule + measured}
+
+
+def duration(seconds: float) -> str:
+    """A time span as people say it.
+
+    >>> duration(42), duration(600), duration(7200)
+    ('42 s', '10 min', '2.0 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:,.1f} h"
 
 
 def _number(value: float, sign: bool = False) -> str:

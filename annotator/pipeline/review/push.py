@@ -9,7 +9,7 @@ from annotator.pipeline.review.ask import AskReport, push_votes
 from annotator.pipeline.review.bucket import Bucket, renew_addresses
 from annotator.pipeline.review.studio import alone, find_projects, open_studio
 from annotator.pipeline.review.whole import Push, WholeReport, push_whole
-from annotator.pipeline.version import current_fit, ensemble_version
+from annotator.pipeline.version import version_in_force
 from annotator.pipeline.watch import SILENT, Watch
 from annotator.predictors.registry import ModelSet
 from annotator.settings import Settings
@@ -33,7 +33,7 @@ def push(store: Store, settings: Settings, models: ModelSet, watch: Watch = SILE
         ServiceError: the projects are not set up, or Label Studio does not do as asked.
         StorageError: pictures cannot be written.
     """
-    version = ensemble_version(models, current_fit(store, models))
+    version = version_in_force(store, settings, models)
     with alone(settings), open_studio(settings) as client:
         projects = find_projects(store, settings, client)
         work = Push(store, settings, models, client, projects.whole, version, Reader(settings), watch)

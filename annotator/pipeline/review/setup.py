@@ -26,7 +26,7 @@ from annotator.pipeline.review.studio import (
     open_studio,
     webhook_secret,
 )
-from annotator.pipeline.version import current_fit, ensemble_version
+from annotator.pipeline.version import version_in_force
 from annotator.predictors.registry import ModelSet
 from annotator.settings import Settings
 from annotator.store.session import Store
@@ -67,7 +67,7 @@ def setup(store: Store, settings: Settings, models: ModelSet, *, backend: bool =
         ConfigurationError: Label Studio's address or key, or the local files' folder is not set.
         ServiceError: Label Studio does not do as asked.
     """
-    version = ensemble_version(models, current_fit(store, models))
+    version = version_in_force(store, settings, models)
     place = pictures.place_of(settings)
     changes: list[str] = []
     troubles: list[str] = []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from annotator.ensemble.uncalibrated import UNCALIBRATED
 from annotator.pipeline.ingest import ingest
 from annotator.pipeline.prelabel import prelabel
 from annotator.pipeline.refit import Outcome, evidence_of, refit
+from annotator.pipeline.report import gather_report
 from annotator.pipeline.settle import settle
 from annotator.pipeline.triage import triage
 from annotator.pipeline.truths import in_the_draw, trusted_people
@@ -22,7 +24,17 @@ from annotator.predictors.lazy import Lazy
 from annotator.predictors.registry import ModelSet
 from annotator.settings import Settings
 from annotator.store.session import Store
-from annotator.store.tables import EventRow, FitRow, ImageRow, LabelRow, PersonRow, PredictionRow, PreLabelRow
+from annotator.store.tables import (
+    EventRow,
+    FitRow,
+    ImageRow,
+    LabelRow,
+    PersonRow,
+    PredictionRow,
+    PreLabelRow,
+    ReviewTaskRow,
+    TaskKind,
+)
 from tests.helpers.models import MeanPredictor, model_set
 from tests.helpers.pictures import write_pictures
 from tests.helpers.rows import content
@@ -97,6 +109,35 @@ def test_a_fit_is_stored_with_its_scores_and_its_story(project: Store, settings:
     assert (stored.version, dict(stored.predictors)) == (row.version, {"mean": "mean@1", "other": "other@1"})
     assert row.scores["fused_mae"] == report.mae
     assert (event.subject, event.data["accepted"], event.data["ages"]) == (row.version, True, 100)
+
+
+def test_the_report_judges_nobody_by_a_fit_that_saw_them(project: Store, settings: Settings) -> None:
+    give_truth(project, 100)
+    fit = refit(project, settings)
+    prelabel(project, settings, model_set())
+    people = gather_report(project, settings, datetime(2026, 1, 1, tzinfo=UTC)).people
+    known = np.isfinite(people.error) & people.trusted
+    assert known.sum() == 100
+    assert people.error[known].mean() == pytest.approx(fit.mae)
+    with project.read() as session:
+        rows = session.execute(
+            select(PreLabelRow.age, PersonRow.truth_age).join(PersonRow).where(PreLabelRow.is_current)
+        )
+        seen = np.array([abs(age - truth) for age, truth in rows if truth is not None])
+    assert people.error[known].mean() > seen.mean()  # which the pre-labels themselves would make look better
+
+
+def test_the_gallery_links_to_review_tasks(project: Store, settings: Settings) -> None:
+    with project.write() as session:
+        hardest = select(PreLabelRow.person_key).where(PreLabelRow.review).order_by(PreLabelRow.priority.desc())
+        key = session.scalars(hardest.limit(1)).one()
+        task = ReviewTaskRow(person_key=key, kind=TaskKind.REVIEW, wanted_votes=3, external="5:77")
+        session.add(task)
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    here = settings.model_copy(update={"label_studio_url": "http://studio:8080/"})
+    links = [person.link for person in gather_report(project, here, at).hardest]
+    assert [link for link in links if link] == ["http://studio:8080/projects/5/data?task=77"]
+    assert not any(person.link for person in gather_report(project, settings, at).hardest)
 
 
 def test_a_second_run_keeps_the_fit_and_writes_nothing(project: Store, settings: Settings) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ from annotator.domain import (
     Vote,
 )
 from annotator.store import records
-from annotator.store.session import Store
+from annotator.store.session import Store, open_store
 from annotator.store.tables import (
     Base,
     EventRow,
@@ -272,3 +273,12 @@ def test_sqlite_is_set_up_for_several_processes(store: Store) -> None:
         assert session.scalar(text("PRAGMA journal_mode")) == "wal"
         assert session.scalar(text("PRAGMA foreign_keys")) == 1
         assert session.scalar(text("PRAGMA busy_timeout")) >= 10_000
+
+
+def test_a_persons_current_pre_label_is_found_by_the_person(blank_sqlite: Path) -> None:
+    current = (PreLabelRow.person_key == PersonRow.id) & PreLabelRow.is_current
+    query = select(PersonRow, PreLabelRow).outerjoin(PreLabelRow, current).where(PersonRow.id.between(1, 2000))
+    with open_store(f"sqlite:///{blank_sqlite}") as opened, opened.read() as session:
+        words = str(query.compile(session.get_bind(), compile_kwargs={"literal_binds": True}))
+        plan = " ".join(str(row[3]) for row in session.execute(text(f"EXPLAIN QUERY PLAN {words}")))
+    assert "SEARCH pre_label USING INDEX uq_pre_label_current (person_key=?)" in plan

@@ -9,47 +9,11 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from annotator.ensemble.cascade import CascadeReport
 from annotator.evaluation.report import figures
-from annotator.evaluation.report.data import AnnotatorRow, HardPerson, PeopleColumns, Progress, ReportData
+from annotator.evaluation.report.data import AnnotatorRow, CascadePrice, Progress, ReportData
 from annotator.evaluation.report.page import render
-
-
-def people(count: int, known_share: float = 0.5, seed: int = 0) -> PeopleColumns:
-    rng = np.random.default_rng(seed)
-    truth, difficulty = rng.uniform(0, 90, count), rng.uniform(1, 8, count)
-    shared = rng.normal(0, 1, count) * difficulty
-    ages = {name: np.clip(truth + 0.7 * shared + rng.normal(0, 2, count), 0, 120) for name in ("one", "two")}
-    fused = (ages["one"] + ages["two"]) / 2
-    known = rng.random(count) < known_share
-    female = rng.integers(0, 2, count).astype(np.float64)
-    return PeopleColumns(
-        age=fused,
-        age_low=fused - 2 * difficulty,
-        age_high=fused + 2 * difficulty,
-        female_probability=np.clip(female + rng.normal(0, 0.2, count), 0, 1),
-        expected_error=difficulty,
-        large_error_probability=difficulty / 10,
-        priority=difficulty,
-        review=difficulty > 6.5,
-        settled=known,
-        truth_age=np.where(known, truth, np.nan),
-        truth_female=np.where(known, female, np.nan),
-        trusted=known,
-        predictions=ages,
-    )
-
-
-def report(columns: PeopleColumns) -> ReportData:
-    progress = Progress(300, 298, len(columns), len(columns), 40, 12, 150, 500, 90, 7.5, [("ingest", "truncated", 2)])
-    nan = float("nan")
-    rows = [
-        AnnotatorRow("ann@example.org", 120, 30, 3.1, 0.4, 3.9, 0.97, 1.2, 6.5),
-        AnnotatorRow("<script>alert(1)</script>", 80, 0, nan, nan, nan, nan, 0.5, None, ("constant answers",)),
-    ]
-    hard = [
-        HardPerson("0123456789abcdef-00", b"\xff\xd8jpeg", "female 33 (21-48)", ["one: 28"], ["no_face"], "http://ls/1")
-    ]
-    return ReportData("A report", "v1", "uncalibrated", "2026-01-02", progress, columns, rows, hard, ["only figures"])
+from tests.helpers.report_data import people, report
 
 
 class _Sources(HTMLParser):
@@ -109,7 +73,7 @@ def test_without_truth_it_says_what_is_missing() -> None:
 
 def test_an_empty_project_renders() -> None:
     empty = people(0)
-    progress = Progress(0, 0, 0, 0, 0, 0, 0, 0, 0, None)
+    progress = Progress(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, None)
     html = render(ReportData("Empty", "-", "-", "-", progress, empty))
     assert "No votes yet." in html
 
@@ -129,3 +93,25 @@ def test_a_scatter_shows_a_bounded_number_of_people(count: int) -> None:
     ((caption, svg),) = figures.predictor_pairs(people(count))
     assert caption.startswith("one and two")
     assert svg.count("<use") <= 3000 + 100
+
+
+def test_alarms_stand_at_the_top_and_the_cascade_has_its_price() -> None:
+    played = CascadeReport(2000, 600, 0.0, 3.2, 3.35, 0.44, 0.41)
+    price = CascadePrice("mivolo", 4.0, 10_000, 3_000, 7_200.0, 3_600.0, played)
+    html = render(replace(report(people(400)), alarms=["the intervals held only 80 %"], cascade=price))
+    assert html.index("the intervals held only 80 %") < html.index("Summary")
+    for words in ("2.0 h", "of 10,000 that mivolo saw", "3.35 y", "3.20 y with everybody asked", "41 %"):
+        assert words in html
+
+
+def test_given_labels_are_labels() -> None:
+    assert "<b>170</b>labels in all" in render(report(people(50)))  # 12 settled, 150 accepted, 8 given
+
+
+def test_annotators_who_look_odd_come_first_and_thousands_are_not_listed() -> None:
+    rows = [AnnotatorRow(f"ann{n:04d}", 100, 5, 3.0, 0.1, 4.0, 0.9, 1.0, 7.0) for n in range(2000)]
+    rows.append(AnnotatorRow("the odd one", 20, 5, 3.0, 0.1, 4.0, 0.9, 1.0, 7.0, ("answers 30 most of the time",)))
+    html = render(replace(report(people(50)), annotators=rows))
+    assert html.index("the odd one") < html.index("ann0000")
+    assert "1,961 more are left out" in html
+    assert len(html) < 2_000_000
