@@ -30,6 +30,7 @@ class Endpoint(BaseModel):
     concurrency: int = Field(default=8, ge=1, le=256)
     timeout_s: float = Field(default=60, gt=0)
     retries: int = Field(default=4, ge=0, description="with back-off, on 429, 5xx and time-outs")
+    retry_lost: bool = Field(default=False, description="ask again where a run was killed between request and answer")
     requests_per_minute: float | None = Field(default=None, gt=0)
     requests_per_day: int | None = Field(default=None, gt=0)
     max_cost_usd: float | None = Field(default=None, gt=0, description="stop asking when this much was spent")

@@ -1,6 +1,8 @@
 """MiVOLO's speed: the plain eager module against our quick pass of the same weights; on a GPU against timm's trunk.
 
-    python -m benchmarks.mivolo [--model mivolo_d1_384] [--batch 8] [--rounds 3] [--device cpu|cuda] [--threads N]
+    python -m benchmarks.mivolo                                        # CPU: plain eager against ours, batch 8 and 1
+    python -m benchmarks.mivolo --device cuda --batch 32 64 128 256    # GPU: each way at its best batch size
+    python -m benchmarks.mivolo --trunk --model mivolo_d1_224 --batch 2 --rounds 1   # the GPU's comparison, on a CPU
 
 Weights are random, crops are noise: speed needs no more. Ways alternate within a round and the best round counts, as a
 busy machine makes single figures worse and never better. CPU seconds stand beside wall seconds for the same reason; a
@@ -14,7 +16,7 @@ import copy
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from torch import Tensor
 from annotator.predictors.mivolo.architecture import NAMED_CONFIGS, MiVOLO
 
 Pass = Callable[[Tensor], Tensor]
+TRUNK, OURS = "timm's volo_d1", "MiVOLO"
 
 
 @dataclass
@@ -74,19 +77,35 @@ def cpu_ways(name: str, batch: int) -> list[Way]:
     ]
 
 
-def gpu_ways(name: str, batch: int, device: str) -> list[Way]:
-    """The trunk of the same size as timm has it, eager and compiled, and MiVOLO likewise, in half precision."""
+def trunk_ways(name: str, batches: Sequence[int], device: str) -> list[Way]:
+    """The trunk of the same size as timm has it, eager and compiled, and MiVOLO likewise; half precision on a GPU."""
     ways = []
     model = noisy(name)
     side = model.config.img_size
     trunk = timm.create_model(f"volo_d1_{side}", num_classes=3).eval()
-    for dtype in (torch.float16, torch.bfloat16):
-        x = torch.randn(batch, 6, side, side, device=device, dtype=dtype)
-        for title, network, inputs in ((f"timm volo_d1_{side}", trunk, x[:, :3].contiguous()), ("MiVOLO", model, x)):
+    for dtype in (torch.float32,) if device == "cpu" else (torch.float16, torch.bfloat16):
+        for title, network in ((TRUNK, trunk), (OURS, model)):
             placed = copy_to(network, device, dtype)
-            ways.append(Way(f"{title} {dtype} eager", placed, inputs))
-            ways.append(Way(f"{title} {dtype} compiled", torch.compile(placed), inputs))
+            compiled = torch.compile(placed, dynamic=False)
+            for batch in batches:
+                x = torch.randn(batch, 3 if network is trunk else 6, side, side, device=device, dtype=dtype)
+                number = str(dtype).removeprefix("torch.")
+                ways.append(Way(f"{title} {number} eager", placed, x))
+                ways.append(Way(f"{title} {number} compiled", compiled, x))
     return ways
+
+
+def best(ways: list[Way]) -> None:
+    """Print how MiVOLO at its best stands to the trunk at its best, and what compiling is worth."""
+    ours = max((way for way in ways if way.name.startswith(OURS)), key=lambda way: way.rate)
+    trunk = max((way for way in ways if way.name.startswith(TRUNK)), key=lambda way: way.rate)
+    print(f"\nbest: {ours.name}, batch {len(ours.x)}, {ours.rate:.1f}/s = {ours.rate / trunk.rate:.2f} of {trunk.name}")
+    for title in (TRUNK, OURS):
+        kinds = {
+            kind: max(way.rate for way in ways if way.name.startswith(title) and way.name.endswith(kind))
+            for kind in ("eager", "compiled")
+        }
+        print(f"{title}: compiled is {kinds['compiled'] / kinds['eager']:.2f} of eager, each at its best batch size")
 
 
 def copy_to(network: torch.nn.Module, device: str, dtype: torch.dtype) -> torch.nn.Module:
@@ -138,7 +157,8 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=sorted(NAMED_CONFIGS), default="mivolo_d1_384")
-    parser.add_argument("--batch", type=int, help="images in a pass; 8 on a CPU, 64 on a GPU")
+    parser.add_argument("--batch", type=int, nargs="+", help="images in a pass; 8 on a CPU, 16 to 256 on a GPU")
+    parser.add_argument("--trunk", action="store_true", help="on a CPU, too, compare with timm's trunk")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, help="cores to use, all unless given")
@@ -146,12 +166,19 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     on_cpu = options.device == "cpu"
-    batch = options.batch or (8 if on_cpu else 64)
+    batches = options.batch or ([8] if on_cpu else [16, 32, 64, 128, 256])
     print(f"{options.model}, {'float32' if on_cpu else 'half precision'}, random weights")
     print(machine(options.device))
-    ways = cpu_ways(options.model, batch) if on_cpu else gpu_ways(options.model, batch, options.device)
+    if on_cpu and not options.trunk:
+        ways = [way for batch in batches for way in cpu_ways(options.model, batch)]
+    else:
+        ways = trunk_ways(options.model, batches, options.device)
     measure(ways, options.rounds)
-    report(ways, compare=on_cpu)
+    report(ways, compare=on_cpu and not options.trunk)
+    if not on_cpu or options.trunk:
+        best(ways)
+    if not on_cpu:
+        print(f"GPU memory at most: {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Speed of the MLLM predictor: one pass over the answer tree against ``generate()``, in one run.
 
     python -m benchmarks.mllm                                  # a tiny LLaVA of true shape, CPU, minutes
-    python -m benchmarks.mllm --size 7b --batch 1 8 16 32 64    # full size in bfloat16, needs a GPU of 24 GB or more
+    python -m benchmarks.mllm --size 7b --batch 1 8 16 32 64 --peak 790 --quantisation none 8bit 4bit
+                                                               # full size in bfloat16, on a GPU of 24 GB or more
 
 Weights are random: that is enough for speed. The prompt has ShareGPT4V's 712 tokens (576 of them the picture) and the
 answers as many tokens as the Vicuna tokenizer gives them. What is timed begins with normalised pixels on the device:
@@ -17,21 +18,23 @@ The ways take turns, and the best round of each counts. On a machine that does o
 from __future__ import annotations
 
 import argparse
-import os
-import platform
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 
+from annotator.predictors.llava.checkpoint import load_llava, save_llava
 from annotator.predictors.llava.layout import Layout
 from annotator.predictors.llava.prompt import QUESTION, build_prompt, find_template
 from annotator.predictors.llava.scoring import TreeScorer
 from annotator.predictors.llava.tree import answer_tree
 from annotator.predictors.llava.vision import Sights
+from benchmarks.mivolo import machine
 
 VOCABULARY = {"tiny": 512, "7b": 32064, "13b": 32064}
 """Small for ``tiny``, so that the output layer has as small a share of the work as in a full-sized model."""
@@ -41,7 +44,7 @@ PROMPT_TFLOP = {"7b": 9.76, "13b": 18.7}
 """TFLOP of the prompt alone: linear layers and attention of the language model, vision tower, projector."""
 
 SIZES = {
-    "tiny": {"hidden_size": 256, "intermediate_size": 688, "num_hidden_layers": 4, "num_attention_heads": 4},
+    "tiny": {"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 4, "num_attention_heads": 4},
     "7b": {"hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32, "num_attention_heads": 32},
     "13b": {"hidden_size": 5120, "intermediate_size": 13824, "num_hidden_layers": 40, "num_attention_heads": 40},
 }
@@ -101,6 +104,20 @@ def build_model(size: str, device: str, dtype: torch.dtype) -> Any:
             return transformers.LlavaForConditionalGeneration(config).eval()
     finally:
         torch.set_default_dtype(usual)
+
+
+class NoTokenizer:
+    """Saves nothing: the prompt's ids are made by :class:`VicunaPieces`."""
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Nothing."""
+
+
+def quantised(model: Any, kind: str, device: str, dtype: torch.dtype) -> Any:
+    """The same weights, written and read as the predictor reads them, with a quantised language model."""
+    with tempfile.TemporaryDirectory() as folder:
+        save_llava(model, NoTokenizer(), folder)
+        return load_llava(folder, dtype=dtype, device=device, quantisation=kind)
 
 
 @dataclass(slots=True)
@@ -170,13 +187,26 @@ def show(batch: int, found: Sequence[Way], floor: float | None) -> None:
         print("| " + " | ".join(cells) + " |")
 
 
-def machine(device: str) -> str:
-    """The machine and the versions, for the table's heading."""
-    name = (
-        torch.cuda.get_device_name() if device != "cpu" else f"{platform.machine()}, {torch.get_num_threads()} threads"
-    )
-    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    return f"{name}{load}; torch {torch.__version__}, transformers {transformers.__version__}"
+def run(model: Any, batches: Sequence[int], device: str, rounds: int, floor: float | None) -> None:
+    """One table, and what it comes to: each way at its best batch size."""
+    head = ["batch", "way", "people/s", "generate takes", "CPU s/person", "generate takes (CPU)"]
+    head += [f"of floor {floor:.0f}/s"] if floor else []
+    print("| " + " | ".join(head) + " |\n" + "|---" * len(head) + "|")
+    best: dict[str, float] = {}
+    alone: float | None = None
+    for batch in batches:
+        found = measure(model, batch, device, rounds)
+        show(batch, found, floor)
+        rates = {way.name: batch / min(way.wall) for way in found}
+        alone = rates["generate"] if batch == 1 else alone
+        best = {name: max(best.get(name, 0.0), rate) for name, rate in rates.items()}
+    ratios = ", ".join(f"{way} {rate / best['generate']:.2f}x" for way, rate in best.items())
+    print(f"\neach at its best batch size, against generate at its best: {ratios}")
+    if alone:
+        print("against generate one by one: " + ", ".join(f"{way} {rate / alone:.2f}x" for way, rate in best.items()))
+    if floor:
+        shares = ", ".join(f"{way} {rate / floor:.0%}" for way, rate in best.items())
+        print(f"of the floor of {floor:.0f} people/s (the prompt's arithmetic at --peak): {shares}")
 
 
 def main() -> None:
@@ -191,25 +221,28 @@ def main() -> None:
     parser.add_argument(
         "--peak", type=float, help="TFLOP/s that the device reaches in large matrix products (H200: 790)"
     )
+    parser.add_argument("--quantisation", choices=["none", "8bit", "4bit"], nargs="+", default=["none"])
     given = parser.parse_args()
     if given.threads:
         torch.set_num_threads(given.threads)
     name = given.dtype or ("float32" if given.device == "cpu" else "bfloat16")
-    model = build_model(given.size, given.device, getattr(torch, name))
+    dtype = getattr(torch, name)
     floor = given.peak / PROMPT_TFLOP[given.size] if given.peak and given.size in PROMPT_TFLOP else None
-    print(f"LLaVA {given.size}, {name}, 712 prompt tokens, {ANSWER_TOKENS} answer tokens; {machine(given.device)}\n")
-    head = ["batch", "way", "people/s", "generate takes", "CPU s/person", "generate takes (CPU)"]
-    head += [f"of floor {floor:.0f}/s"] if floor else []
-    print("| " + " | ".join(head) + " |\n" + "|---" * len(head) + "|")
-    best: dict[str, float] = {}
-    for batch in given.batch:
-        found = measure(model, batch, given.device, given.rounds)
-        show(batch, found, floor)
-        best |= {way.name: max(best.get(way.name, 0.0), batch / min(way.wall)) for way in found}
-    ratios = ", ".join(f"{way} {rate / best['generate']:.2f}x" for way, rate in best.items())
-    print(f"\neach at its best batch size, against generate at its best: {ratios}")
-    if given.device != "cpu":
-        print(f"GPU memory at most: {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
+    print(f"LLaVA {given.size}, {name}, 712 prompt tokens, {ANSWER_TOKENS} answer tokens")
+    print(f"{machine(given.device)}, transformers {transformers.__version__}")
+    for kind in given.quantisation:
+        model = build_model(given.size, given.device, dtype)
+        if kind != "none":
+            model = quantised(model, kind, given.device, dtype)
+        weights = sum(part.numel() * part.element_size() for part in model.parameters()) / 2**30
+        print(f"\nquantisation: {kind}; {weights:.2f} GiB of weights\n")
+        if given.device != "cpu":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+        run(model, given.batch, given.device, given.rounds, floor)
+        if given.device != "cpu":
+            print(f"GPU memory at most: {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
+        del model
 
 
 if __name__ == "__main__":

@@ -29,7 +29,8 @@ from annotator.predictors.llava.prompt import QUESTION
 _JPEG_QUALITY = 95
 _LOST = (
     "the request left, but its answer was lost (the run was interrupted, or another one is waiting for it); it may "
-    "have been paid, so it is not sent again: set retry_lost to ask once more"
+    "have been paid, so it is not sent again: to ask once more set retry_lost = true in "
+    "[chat.{name}] and run `annotator prelabel --retry-failed`"
 )
 
 
@@ -44,9 +45,7 @@ class Crop:
 
 
 class ChatPredictor:
-    """Age and gender by asking an OpenAI-compatible server (science.md section 2).
-
-    ``retry_lost`` asks again where an earlier run was killed between request and answer.
+    """Age and gender by asking an OpenAI-compatible server as arXiv 2403.02302 does.
 
     Raises:
         ConfigurationError: the key is not set, or a cap cannot hold.
@@ -54,15 +53,13 @@ class ChatPredictor:
 
     notice: str | None = None
 
-    def __init__(
-        self, name: str, endpoint: Endpoint, ledger_path: Path, *, retry_lost: bool = False, transport: Any = None
-    ) -> None:
+    def __init__(self, name: str, endpoint: Endpoint, ledger_path: Path, *, transport: Any = None) -> None:
         endpoint.check()
         self.name = name
         prompt = hashlib.sha256(f"{QUESTION}|{endpoint.kind}|{endpoint.crop}|{endpoint.detail}".encode()).hexdigest()
         self.version = f"{name}@{endpoint.model}-{prompt[:12]}"
         self.batch_size = 4 * endpoint.concurrency
-        self._endpoint, self._transport, self._retry_lost = endpoint, transport, retry_lost
+        self._endpoint, self._transport = endpoint, transport
         self._ledger = AnswerLedger(ledger_path, self.version)
         self._limits = Limits(endpoint, self._ledger)
         self._client: ChatClient | None = None
@@ -94,11 +91,15 @@ class ChatPredictor:
 
     def _one(self, crop: Crop) -> Prediction:
         stored = self._ledger.find(crop.key)
-        if stored is not None and stored.state == "sent" and self._retry_lost:
+        if stored is not None and stored.state == "sent" and self._endpoint.retry_lost:
             self._ledger.release(crop.key)
             stored = None
         if stored is not None:
-            return self._failed(_LOST) if stored.answer is None else self._read(Reply.from_json(stored.answer))
+            return (
+                self._failed(_LOST.format(name=self.name))
+                if stored.answer is None
+                else self._read(Reply.from_json(stored.answer))
+            )
         reason = self._limits.refusal()
         if reason is not None:
             return self._failed(reason)
@@ -113,7 +114,7 @@ class ChatPredictor:
             raise ValueError("predict() opens the client and leaves out people without a crop")
         self._limits.wait()
         if not self._ledger.begin(crop.key):
-            return self._failed(_LOST)
+            return self._failed(_LOST.format(name=self.name))
         try:
             reply = client.ask(data, crop.media_type)
         except Unanswered as error:

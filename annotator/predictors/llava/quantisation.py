@@ -7,6 +7,7 @@ therefore counted after loading.
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Literal, get_args
 
 import torch
@@ -38,6 +39,7 @@ def quantisation_config(kind: str, dtype: torch.dtype) -> Any:
     from transformers import BitsAndBytesConfig
 
     if kind == "8bit":
+        logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)  # else a line for every product
         return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=list(SKIPPED))
     return BitsAndBytesConfig(
         load_in_4bit=True,

@@ -28,7 +28,7 @@ def view(number: int, body: Box | None = BODY) -> PersonView:
     return PersonView(f"p{number}", image, body, None)
 
 
-def make(server: ChatServer, folder: Path, *, retry_lost: bool = False, **changes: Any) -> ChatPredictor:
+def make(server: ChatServer, folder: Path, **changes: Any) -> ChatPredictor:
     values: dict[str, Any] = {
         "base_url": server.url,
         "model": "fake-1",
@@ -40,7 +40,7 @@ def make(server: ChatServer, folder: Path, *, retry_lost: bool = False, **change
     endpoint = Endpoint(**(values | changes))
     if endpoint.kind == "openai" and endpoint.api_key_env is None:
         endpoint = endpoint.model_copy(update={"api_key_env": "TEST_CHAT_KEY"})
-    return ChatPredictor("gpt", endpoint, folder / "answers.sqlite", retry_lost=retry_lost)
+    return ChatPredictor("gpt", endpoint, folder / "answers.sqlite")
 
 
 @pytest.fixture(autouse=True)
