@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from annotator.endpoint import Endpoint
 from annotator.errors import ConfigurationError, ProjectNotFound
@@ -16,6 +22,8 @@ from annotator.model_options import ModelOptions
 from annotator.storage_options import StorageOptions, remember
 
 CONFIG_NAME = "annotator.toml"
+SECRETS_DIR = "ANNOTATOR_SECRETS_DIR"
+"""Names a folder with one file for each secret, such as ``annotator_broker_url``; containers have /run/secrets."""
 
 
 def default_models_dir() -> Path:
@@ -139,9 +147,12 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags first, then the environment, then annotator.toml (its path travels in ``root``)."""
+        """Flags, the environment, files of secrets named as its variables, annotator.toml (its path is in ``root``)."""
         root = Path(init_settings.init_kwargs.get("root", "."))  # type: ignore[attr-defined]
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, root / CONFIG_NAME)
+        toml = TomlConfigSettingsSource(settings_cls, root / CONFIG_NAME)
+        secrets = os.environ.get(SECRETS_DIR)
+        files = [SecretsSettingsSource(settings_cls, secrets)] if secrets and Path(secrets).is_dir() else []
+        return init_settings, env_settings, *files, toml
 
     def path(self, relative: Path | str) -> Path:
         """A path as the project sees it: relative ones start at ``root``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ import uvicorn
 from fastapi import BackgroundTasks, Depends, FastAPI, HTTPException, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
+from prometheus_client.registry import Collector
 
 from annotator.images.fetch import Fetcher, FetchRules
 from annotator.labelstudio.client import Credentials
@@ -29,14 +30,20 @@ MAX_PREDICT_BYTES = 256_000_000
 MAX_WEBHOOK_BYTES = 16_000_000
 
 
-def create_app(settings: Settings, engine: Prelabeller, fetcher: Fetcher | None = None) -> FastAPI:
+def create_app(
+    settings: Settings, engine: Prelabeller, fetcher: Fetcher | None = None, collectors: Sequence[Collector] = ()
+) -> FastAPI:
     """The application; ``fetcher`` reads task images, by default with the rules of the settings.
+
+    ``collectors`` are shown at ``/metrics`` beside what the application counts itself.
 
     Raises:
         ConfigurationError: only one of backend_user and backend_password is set.
     """
     guard = Guard.from_settings(settings)
     service = Service(settings, engine, fetcher or default_fetcher(settings))
+    for collector in collectors:
+        service.metrics.registry.register(collector)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -49,7 +56,7 @@ def create_app(settings: Settings, engine: Prelabeller, fetcher: Fetcher | None 
     return app
 
 
-def run(settings: Settings, engine: Prelabeller, host: str, port: int) -> None:
+def run(settings: Settings, engine: Prelabeller, host: str, port: int, collectors: Sequence[Collector] = ()) -> None:
     """Serve until interrupted.
 
     Raises:
@@ -58,7 +65,8 @@ def run(settings: Settings, engine: Prelabeller, host: str, port: int) -> None:
     require_free(port)
     if host not in ("127.0.0.1", "localhost", "::1") and settings.backend_user is None:
         log.warning("everybody who reaches %s:%d is served; set backend_user and backend_password", host, port)
-    uvicorn.run(create_app(settings, engine), host=host, port=port, log_level="warning", server_header=False)
+    app = create_app(settings, engine, collectors=collectors)
+    uvicorn.run(app, host=host, port=port, log_level="warning", log_config=None, server_header=False)
 
 
 def default_fetcher(settings: Settings) -> Fetcher:

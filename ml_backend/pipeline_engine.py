@@ -9,11 +9,15 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urljoin
 
+from prometheus_client.registry import Collector
 from sqlalchemy import select
 
+from annotator.jobs.metering import metered
+from annotator.jobs.metrics import MODEL_SECONDS
 from annotator.labelstudio.payload import ShownImage, ShownPerson
 from annotator.pipeline import failures
 from annotator.pipeline.failures import Failure
+from annotator.pipeline.gauges import Gauges
 from annotator.pipeline.prelabel import Prelabelling
 from annotator.pipeline.single import ImageResult, prelabel_image
 from annotator.predictors.registry import ModelSet, open_models
@@ -55,6 +59,10 @@ class PipelineEngine:
         self._forget_failure(uri)
         return shown(result, self._notices)
 
+    def collectors(self) -> list[Collector]:
+        """What the database knows and how long the models take, for Prometheus."""
+        return [Gauges(self._store), MODEL_SECONDS]
+
     def record_failure(self, *, subject: str, name: str, reason: str, message: str) -> None:
         """Keep a failure row; `annotator status` counts it."""
         with self._store.write() as session:
@@ -87,7 +95,7 @@ def open_engine(settings: Settings) -> Iterator[PipelineEngine]:
     """
     share_cores(settings.backend_threads)
     with open_store(settings.resolved_database_url) as store:
-        models = open_models(settings)
+        models = metered(open_models(settings))
         for model in (models.detector, *models.predictors):
             if model is not None:
                 model.get()

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 from annotator.errors import AnnotatorError, ImageError, InputError
 from annotator.images.fetch import Fetcher
+from annotator.jobs.logs import said_of
 from annotator.labelstudio.controls import WHOLE_IMAGE, Controls, config_text, read_controls
 from annotator.labelstudio.payload import ShownImage, prediction
 from annotator.settings import Settings
@@ -120,6 +121,10 @@ class Service:
 
     def _work(self, address: str, number: Any, version: str) -> ShownImage:
         """Fetch and pre-label one image, on a worker's thread."""
+        with said_of(image=address, model=version):
+            return self._prelabel(address, number, version)
+
+    def _prelabel(self, address: str, number: Any, version: str) -> ShownImage:
         try:
             with self.metrics.images.time():
                 data = self._fetcher.read(address)

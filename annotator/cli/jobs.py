@@ -140,7 +140,7 @@ def worker(
     ] = "cpu,gpu,io",
     processes: Annotated[int, typer.Option(min=1, help="Processes; each loads the models it needs once.")] = 1,
     device: Annotated[str | None, typer.Option(help="Where its models run: auto, cpu, cuda, cuda:N.")] = None,
-    name: Annotated[str | None, typer.Option(help="The worker's name, NAME@HOST; two on one host need two.")] = None,
+    name: Annotated[str | None, typer.Option(help="Its name, NAME@HOST (%h: this host); no two the same.")] = None,
     metrics_port: Annotated[
         int | None, typer.Option(min=1, max=65535, metavar="PORT", help="Serve metrics for Prometheus at this port.")
     ] = None,
@@ -180,6 +180,7 @@ def health(
         str | None, typer.Option("--worker", metavar="NAME@HOST", help="Also ask this worker whether it listens.")
     ] = None,
     beat: Annotated[bool, typer.Option("--schedule", help="Also whether the schedule's clock ticks.")] = False,
+    backend: Annotated[str | None, typer.Option(metavar="URL", help="Also ask an ML backend.")] = None,
 ) -> None:
     """Check database and broker in a second, for a container's health check; exit code 1 when something is wrong.
 
@@ -189,7 +190,7 @@ def health(
 
     settings = project_settings(context)
     with project_store(settings) as store:
-        for line in check(store, settings, worker=worker_name, beat=beat):
+        for line in check(store, settings, worker=worker_name, beat=beat, backend=backend):
             typer.echo(line)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+import httpx
 from kombu.exceptions import OperationalError
 from sqlalchemy import select
 
@@ -21,7 +22,9 @@ SILENCE = timedelta(seconds=TICK_SECONDS * 6)
 PING_SECONDS = 3.0
 
 
-def check(store: Store, settings: Settings, *, worker: str | None = None, beat: bool = False) -> list[str]:
+def check(
+    store: Store, settings: Settings, *, worker: str | None = None, beat: bool = False, backend: str | None = None
+) -> list[str]:
     """One line for each part that answers: the database always, the broker where one is set, what else was asked for.
 
     Raises:
@@ -49,7 +52,21 @@ def check(store: Store, settings: Settings, *, worker: str | None = None, beat: 
         if ticked is None or at - datetime.fromisoformat(ticked) > SILENCE:
             raise ServiceError("the schedule was not heard of; is `annotator jobs schedule` running, and a worker?")
         lines.append("schedule ticks")
+    if backend is not None:
+        _ask_backend(settings, backend)
+        lines.append("backend answers")
     return lines
+
+
+def _ask_backend(settings: Settings, url: str) -> None:
+    password = settings.backend_password.get_secret_value() if settings.backend_password else ""
+    account = (settings.backend_user, password) if settings.backend_user else None
+    try:
+        answer = httpx.get(f"{url.rstrip('/')}/health", auth=account, timeout=PING_SECONDS)
+    except httpx.HTTPError as error:
+        raise ServiceError(f"the backend at {url} does not answer: {error}") from error
+    if answer.status_code != 200:
+        raise ServiceError(f"the backend at {url} answered {answer.status_code}")
 
 
 def ticked(store: Store) -> None:

@@ -54,7 +54,7 @@ class MeteredDetector:
             return self._inner.detect(images)
 
 
-def metered(models: ModelSet, heard: Heard) -> ModelSet:
+def metered(models: ModelSet, heard: Heard = lambda _: None) -> ModelSet:
     """The same models, loaded as late as before; each load is logged with its device, each call is timed."""
     predictors = tuple(_lazy(model, MeteredPredictor, heard) for model in models.predictors)
     detector = _lazy(models.detector, MeteredDetector, heard) if models.detector else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice, takewhile
@@ -9,12 +10,15 @@ from itertools import islice, takewhile
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from annotator.jobs.logs import said_of
 from annotator.pipeline import failures
 from annotator.pipeline.failures import Failure
 from annotator.pipeline.loading import load_ahead
 from annotator.pipeline.prelabel import Prelabelling
 from annotator.store.session import Store
 from annotator.store.tables import ImageRow, ImageState
+
+log = logging.getLogger(__name__)
 
 READ = 10_000
 """Keys read from the database at a time."""
@@ -41,6 +45,9 @@ def prelabel_portion(work: Prelabelling, keys: Sequence[int], stopped: Callable[
     for done in work.stream(load_ahead(takewhile(lambda _: not stopped(), _rows(work, keys)), work.settings)):
         counts.update(images=done.images, people=done.people, failed=len(done.failed))
         counts.update(f"failed:{failure.reason}" for failure in done.failed)
+        for failure in done.failed:
+            with said_of(image=failure.subject, model=work.version):
+                log.warning("%s: %s", failure.name, failure.message)
     return dict(counts)
 
 

@@ -15,6 +15,7 @@ from annotator.errors import AnnotatorError, ConfigurationError
 from annotator.files import write_whole
 from annotator.jobs import jobs
 from annotator.jobs.ledger import Claim, FanOut
+from annotator.jobs.logs import said_of
 from annotator.jobs.metering import metered
 from annotator.jobs.portions import pending_portions, prelabel_portion
 from annotator.jobs.summary import send_summary
@@ -123,7 +124,8 @@ def prelabel(order: Order) -> Outcome:
         raise OtherVersion(
             f"this worker's models make {work.version}, run {order.claim.run} is for {order.claim.version}"
         )
-    return Outcome(prelabel_portion(work, order.claim.images or (), order.stopped))
+    with said_of(model=work.version):
+        return Outcome(prelabel_portion(work, order.claim.images or (), order.stopped))
 
 
 def _was_made_by(order: Order, version: str | None) -> bool:

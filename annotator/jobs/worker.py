@@ -117,7 +117,7 @@ def work(
     signals.worker_shutting_down.connect(lambda **_: log.info("shutting down"), weak=False)
     end_metrics = serve_metrics(store, metrics_port) if metrics_port is not None else None
     worker = app.Worker(
-        hostname=name or f"{','.join(queues)}@{socket.gethostname()}",
+        hostname=(name or f"{','.join(queues)}@%h").replace("%h", socket.gethostname()),
         queues=list(queues),
         concurrency=processes,
         pool="prefork",
