@@ -170,7 +170,9 @@ def _benchmark(
     variants = open_variants(usual_predictors(settings), inputs, settings, crops=request.crops, answer=request.answer)
     with watching() as watch:
         result = evaluate(loaded, variants, request, settings, watch=watch)
-        advice = recommend(result, variants, request, settings, watch=watch) if request.cross_fit else []
+        specs = [one.spec for one in variants]
+        variants.clear()  # the models' memory is wanted for the processes that are timed
+        advice = recommend(result, specs, request, settings, watch=watch) if request.cross_fit else []
     folder = out or Path("evaluation") / found.name
     written = write_evaluation(result, folder, benchmark_page(result, settings), advice)
     if as_json:

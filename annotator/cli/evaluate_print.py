@@ -50,7 +50,7 @@ def print_evaluation(result: Evaluation, folder: Path) -> None:
     """The table, comparisons, and what the run took."""
     from annotator.evaluation.benchmark_files import versus_line
     from annotator.evaluation.beside import LEFT, benchmark_grid
-    from annotator.evaluation.grid import plain
+    from annotator.evaluation.grid import INTERVALS, plain
 
     loaded, run = result.loaded, result.run
     typer.echo(f"{loaded.benchmark.title}: {plural(len(run.truths), 'person', 'people')}")
@@ -62,7 +62,7 @@ def print_evaluation(result: Evaluation, folder: Path) -> None:
     if run.unreadable:
         typer.echo(f"images that could not be read: {counted(run.unreadable)}")
     print_timing(result)
-    typer.echo(f"in brackets: 95 % bootstrap intervals; results in {folder}")
+    typer.echo(f"{INTERVALS}; results in {folder}")
 
 
 def print_table(result: TableResult, folder: Path) -> None:

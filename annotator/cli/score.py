@@ -110,6 +110,8 @@ def _print_tables(scores: list[Score]) -> None:
 
 
 def _print_summary(scores: list[Score], best: str, against: dict[str, Comparison], unknown: int) -> None:
+    from annotator.evaluation.grid import INTERVALS
+
     if unknown:
         typer.echo(f"left out, predicted but without a truth: {unknown:,}")
     for entry in scores:
@@ -118,7 +120,7 @@ def _print_summary(scores: list[Score], best: str, against: dict[str, Comparison
     for name, gap in against.items():
         if gap.difference.n:
             typer.echo(f"{best} against {name}: {_difference(gap)}")
-    typer.echo("in brackets: 95 % bootstrap intervals, 2,000 resamples")
+    typer.echo(INTERVALS)
 
 
 def _difference(gap: Comparison) -> str:

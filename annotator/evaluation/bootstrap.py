@@ -1,4 +1,8 @@
-"""Seeded bootstrap intervals of means, many at once, and the paired comparison of two predictors."""
+"""Seeded bootstrap intervals of means, many at once, and the paired comparison of predictors.
+
+Shares get Wilson's score interval instead: a share near 0 or 1 resamples to itself, and a percentile interval of 98 %
+of 30 people covers the truth in 48 % of all samples, not in 95 %.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ CHUNK_CELLS = 200_000
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean of ``n`` values and its 95 % bootstrap interval; all NaN where ``n`` is 0."""
+    """A mean of ``n`` values and its 95 % interval; all NaN where ``n`` is 0."""
 
     value: float
     low: float
@@ -41,7 +45,8 @@ def bootstrap_means(values: Floats, *, resamples: int = RESAMPLES, seed: int = 0
     """Means of the columns of ``values``, ``(n, m)``, with 95 % percentile intervals from the same resampled rows.
 
     A NaN is left out of its own column only. The percentiles are widened for small ``n`` as a t interval is
-    (Hesterberg, "What teachers should know about the bootstrap", 2015, expanded percentile interval).
+    (Hesterberg, "What teachers should know about the bootstrap", 2015, expanded percentile interval). A column of
+    zeros and ones is a share and gets the interval of :func:`wilson`.
 
     Raises:
         InputError: ``values`` is not two-dimensional, or ``resamples`` is not positive.
@@ -76,6 +81,13 @@ def _interval(values: Floats, drawn: Floats, n: int) -> Interval:
     if n == 0:
         return Interval(float("nan"), float("nan"), float("nan"), 0)
     value = float(values.mean())
+    if np.all((values == 0) | (values == 1)):
+        return wilson(round(value * n), n)
+    return _mean_interval(values, drawn)
+
+
+def _mean_interval(values: Floats, drawn: Floats) -> Interval:
+    n, value = len(values), float(values.mean())
     if n == 1:
         return Interval(value, float("-inf"), float("inf"), 1)
     reach = np.sqrt(n / (n - 1)) * stats.t.ppf((1 + LEVEL) / 2, n - 1)
@@ -83,6 +95,21 @@ def _interval(values: Floats, drawn: Floats, n: int) -> Interval:
     low, high = np.nanquantile(drawn, [tail, 1 - tail])
     # resamples of thousands of rows differ from the mean in the last bits even where all values are equal
     return Interval(value, min(float(low), value), max(float(high), value), n)
+
+
+def wilson(hits: int, n: int) -> Interval:
+    """A share with its 95 % score interval (Wilson, "Probable inference", 1927); ``n`` is at least 1.
+
+    Examples:
+        >>> interval = wilson(98, 100)
+        >>> round(interval.low, 4), round(interval.high, 4)
+        (0.93, 0.9945)
+    """
+    z = float(stats.norm.ppf((1 + LEVEL) / 2))
+    share, spread = hits / n, z * z / n
+    centre = (share + spread / 2) / (1 + spread)
+    reach = z / (1 + spread) * float(np.sqrt(share * (1 - share) / n + spread / (4 * n)))
+    return Interval(share, max(0.0, min(centre - reach, share)), min(1.0, max(centre + reach, share)), n)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +135,22 @@ def paired_bootstrap(first: Floats, second: Floats, *, resamples: int = RESAMPLE
         (-2.0, True)
     """
     same_shape(first, second)
-    gap = first - second
-    gap = gap[~np.isnan(gap)]
+    return compare_gaps((first - second)[:, None], resamples=resamples, seed=seed)[0]
+
+
+def compare_gaps(gaps: Floats, *, resamples: int = RESAMPLES, seed: int = 0) -> list[Comparison]:
+    """Many comparisons from the same resampled people: each column of ``gaps``, ``(n, m)``, is a difference of losses.
+
+    A NaN is left out of its own column only.
+    """
+    known = ~np.isnan(gaps)
+    drawn = _resampled_means(np.where(known, gaps, 0.0), known, resamples, np.random.default_rng(seed))
+    return [_comparison(gaps[known[:, j], j], drawn[:, j], resamples) for j in range(gaps.shape[1])]
+
+
+def _comparison(gap: Floats, drawn: Floats, resamples: int) -> Comparison:
     if len(gap) == 0:
         return Comparison(Interval(float("nan"), float("nan"), float("nan"), 0), float("nan"))
-    known = np.ones((len(gap), 1), np.bool_)
-    drawn = _resampled_means(gap[:, None], known, resamples, np.random.default_rng(seed))[:, 0]
-    below, above = float(np.mean(drawn <= 0)), float(np.mean(drawn >= 0))
-    return Comparison(_interval(gap, drawn, len(gap)), min(1.0, max(2 * min(below, above), 1 / resamples)))
+    told = drawn[~np.isnan(drawn)]
+    below, above = float(np.mean(told <= 0)), float(np.mean(told >= 0))
+    return Comparison(_mean_interval(gap, drawn), min(1.0, max(2 * min(below, above), 1 / resamples)))

@@ -17,6 +17,9 @@ HEADINGS = {
 }
 """Heading, factor and decimals of each metric."""
 
+INTERVALS = "95 % intervals in brackets: bootstrap with 2,000 resamples, Wilson's for shares"
+"""What is said under every table with intervals."""
+
 Grid = Sequence[Sequence[str]]
 
 

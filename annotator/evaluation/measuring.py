@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from annotator.evaluation.answers import Answers, Truths
-from annotator.evaluation.bootstrap import RESAMPLES, Comparison, Interval, bootstrap_means, paired_bootstrap
+from annotator.evaluation.bootstrap import RESAMPLES, Comparison, Interval, bootstrap_means, compare_gaps
 from annotator.evaluation.classes import CLASS_RANGES, age_classes
 from annotator.evaluation.groups import age_groups, group_name
 from annotator.evaluation.metrics import (
@@ -84,18 +84,39 @@ def measure(
 ) -> list[Row]:
     """One row per predictor, in the order given."""
     kinds = list(groups(truths)) if grouped else []
-    return [_row(truths, one, kinds, resamples, seed) for one in answers]
+    columns = [losses(truths, one) for one in answers]
+    names = list(columns[0])
+    table = np.stack([column for one in columns for column in one.values()], axis=1)
+
+    def of(rows: Floats) -> list[Metrics]:
+        """Metrics of each predictor on some people, all from the same resamples."""
+        intervals = bootstrap_means(rows, resamples=resamples, seed=seed)
+        return [
+            dict(zip(names, intervals[place : place + len(names)], strict=True))
+            for place in range(0, len(intervals), len(names))
+        ]
+
+    total = of(table)
+    by_kind = [(kind, name, of(table[mask])) for kind, masks in kinds for name, mask in masks]
+    return [_row(one, total, by_kind, place) for place, one in enumerate(answers)]
 
 
 def compare_pairs(truths: Truths, answers: Sequence[Answers], *, seed: int = 0) -> list[Versus]:
     """Every two predictors with the same inputs, paired on the people that both answered."""
-    pairs = []
-    for number, first in enumerate(answers):
-        for second in answers[number + 1 :]:
-            if first.inputs == second.inputs:
-                gap = paired_bootstrap(age_loss(truths, first), age_loss(truths, second), seed=seed)
-                pairs.append(Versus(first.predictor, second.predictor, first.inputs, gap))
-    return pairs
+    loss = [age_loss(truths, one) for one in answers]
+    places = [
+        (first, second)
+        for first in range(len(answers))
+        for second in range(first + 1, len(answers))
+        if answers[first].inputs == answers[second].inputs
+    ]
+    if not places:
+        return []
+    gaps = np.stack([loss[first] - loss[second] for first, second in places], axis=1)
+    return [
+        Versus(answers[first].predictor, answers[second].predictor, answers[first].inputs, gap)
+        for (first, second), gap in zip(places, compare_gaps(gaps, seed=seed), strict=True)
+    ]
 
 
 def groups(truths: Truths) -> Iterator[tuple[str, list[tuple[str, np.ndarray]]]]:
@@ -110,28 +131,21 @@ def groups(truths: Truths) -> Iterator[tuple[str, list[tuple[str, np.ndarray]]]]
 
 
 def _row(
-    truths: Truths,
-    answers: Answers,
-    kinds: Sequence[tuple[str, list[tuple[str, np.ndarray]]]],
-    resamples: int,
-    seed: int,
+    answers: Answers, total: Sequence[Metrics], by_kind: Sequence[tuple[str, str, Sequence[Metrics]]], place: int
 ) -> Row:
-    columns = losses(truths, answers)
-    names, table = list(columns), np.stack(list(columns.values()), axis=1)
-
-    def of(rows: Floats) -> Metrics:
-        return dict(zip(names, bootstrap_means(rows, resamples=resamples, seed=seed), strict=True))
-
-    by_kind = {kind: {name: of(table[mask]) for name, mask in masks} for kind, masks in kinds if masks}
+    found: dict[str, dict[str, Metrics]] = {}
+    for kind, name, metrics in by_kind:
+        found.setdefault(kind, {})[name] = metrics[place]
+    said = ~np.isnan(answers.age) | ~np.isnan(answers.female)
     return Row(
         answers.predictor,
         answers.inputs,
         answers.sees,
         answers.version,
-        int(np.sum(~np.isnan(table).all(axis=1))),
+        int(said.sum()),
         answers.dropped,
-        of(table),
-        by_kind,
+        total[place],
+        found,
     )
 
 

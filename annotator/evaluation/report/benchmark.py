@@ -9,7 +9,7 @@ import numpy as np
 
 from annotator.evaluation.answers import Answers, Truths
 from annotator.evaluation.classes import CLASS_RANGES, age_classes
-from annotator.evaluation.grid import Grid
+from annotator.evaluation.grid import INTERVALS, Grid
 from annotator.evaluation.measuring import Row, age_loss
 from annotator.evaluation.metrics import Floats, Ints, mean
 from annotator.evaluation.report import charts
@@ -41,7 +41,7 @@ class BenchmarkPage:
 def render_benchmark(page: BenchmarkPage) -> str:
     """The page as HTML; the same data gives the same bytes."""
     return template("benchmark.html.jinja").render(
-        page=page, charts=_charts(page), worst=[hard_person(person) for person in page.worst]
+        page=page, intervals=INTERVALS, charts=_charts(page), worst=[hard_person(person) for person in page.worst]
     )
 
 

@@ -21,7 +21,7 @@ from annotator.evaluation.benchmark_files import (
     versus_line,
 )
 from annotator.evaluation.beside import LEFT, benchmark_grid, merged, table_grid
-from annotator.evaluation.grid import markdown
+from annotator.evaluation.grid import INTERVALS, markdown
 from annotator.evaluation.paper import why_not
 from annotator.files import write_whole
 from annotator.pipeline.evaluate.benchmark import Evaluation
@@ -149,7 +149,7 @@ def evaluation_markdown(result: Evaluation) -> str:
         f"# {loaded.benchmark.title}",
         markdown(benchmark_grid(loaded.benchmark.name, result.rows, loaded.partial), LEFT),
     ]
-    parts.append("Measured figures have 95 % bootstrap intervals (2,000 resamples, seeded) in brackets.")
+    parts.append(f"Measured figures have {INTERVALS}.")
     if result.versus:
         lines = [f"- {versus_line(one, loaded.benchmark.classes is not None)}" for one in result.versus]
         parts.append("## Who is better than whom\n\n" + "\n".join(lines))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from annotator.evaluation.advice import Candidate, Ensemble, advice_grid, advise
@@ -10,7 +11,8 @@ from annotator.evaluation.measuring import age_loss
 from annotator.pipeline.evaluate.benchmark import Evaluation, Request
 from annotator.pipeline.evaluate.ensembles import ENSEMBLE, FITTED
 from annotator.pipeline.evaluate.speed import measure_speed
-from annotator.pipeline.evaluate.variants import Variant
+from annotator.pipeline.evaluate.variants import Spec
+from annotator.pipeline.halving import free_memory
 from annotator.pipeline.watch import SILENT, Watch
 from annotator.settings import Settings
 
@@ -25,16 +27,20 @@ class Recommendation:
 
 
 def recommend(
-    result: Evaluation, variants: list[Variant], request: Request, settings: Settings, *, watch: Watch = SILENT
+    result: Evaluation, specs: Sequence[Spec], request: Request, settings: Settings, *, watch: Watch = SILENT
 ) -> list[Recommendation]:
     """Measures each predictor's speed in a process of its own and weighs it against accuracy and the ensemble's gain.
+
+    ``specs`` are those of the variants that were evaluated, in their order. Whoever holds these should let them go
+    first: a model that is in memory twice takes what the measured one may need.
 
     Raises:
         WeightsInvalid, ConfigurationError: a predictor cannot be loaded.
     """
-    watch.begin("predictors timed", sum(not one.remote for one in variants))
+    free_memory()
+    watch.begin("predictors timed", sum(not one.remote for one in specs))
     candidates: dict[str, list[Candidate]] = {}
-    for number, variant in enumerate(variants):
+    for number, variant in enumerate(specs):
         speed = None
         if not variant.remote:
             speed = measure_speed(

@@ -21,6 +21,15 @@ Answer = Literal["greedy", "median"]
 
 
 @dataclass(frozen=True, slots=True)
+class Spec:
+    """A variant without its model: the predictor's name, the inputs asked for, and whether it runs elsewhere."""
+
+    name: str
+    inputs: Inputs
+    remote: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Variant:
     """A predictor with the inputs that were asked for, and what it then ``sees``.
 
@@ -33,6 +42,11 @@ class Variant:
     sees: Inputs
     model: Lazy[Predictor]
     remote: bool = False
+
+    @property
+    def spec(self) -> Spec:
+        """The variant without its model."""
+        return Spec(self.name, self.inputs, self.remote)
 
 
 def open_variants(

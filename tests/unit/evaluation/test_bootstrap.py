@@ -25,6 +25,24 @@ def test_intervals_cover_the_true_mean_in_93_to_97_percent(n: int) -> None:
     assert 0.93 <= np.mean(covered) <= 0.97
 
 
+@pytest.mark.parametrize("n", [60, 200, 1000])
+@pytest.mark.parametrize("share", [0.75, 0.9, 0.98])
+def test_intervals_of_shares_cover_the_truth(n: int, share: float) -> None:
+    """Exactly: the probability of all counts of hits whose interval holds the true share."""
+    covered = 0.0
+    for hits in range(n + 1):
+        interval = bootstrap_mean((np.arange(n) < hits).astype(np.float64), resamples=1)
+        covered += stats.binom.pmf(hits, n, share) * (interval.low <= share <= interval.high)
+    assert 0.93 <= covered <= 0.97
+
+
+def test_shares_equal_scipys_wilson_interval() -> None:
+    for hits, n in ((0, 5), (5, 5), (1, 1), (98, 100), (70, 200)):
+        ours = bootstrap_mean((np.arange(n) < hits).astype(np.float64))
+        theirs = stats.binomtest(hits, n).proportion_ci(method="wilson")
+        assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high))
+
+
 def test_the_interval_agrees_with_scipys_percentile_bootstrap() -> None:
     values = np.random.default_rng(1).exponential(4, 400)
     ours = bootstrap_mean(values)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -94,6 +96,24 @@ def test_classes_are_compared_as_the_reference_does(scheme: str) -> None:
     ages = starts[np.maximum(true, 0)].astype(np.float64)
     assert row.metrics["class_accuracy"].value == pytest.approx(class_accuracy(said.age[both], ages[both], scheme))
     assert sum(part["class_mae"].n for part in row.groups["age"].values()) == int(both.sum())
+
+
+def test_the_goldens_of_the_reference_through_the_rows() -> None:
+    golden = json.loads((Path(__file__).parents[2] / "data" / "mivolo" / "metrics.json").read_text())
+    regression = golden["regression"]
+    n = len(regression["gt"])
+    known = truths(n, age=np.array(regression["gt"]))
+    said = empty_answers("one", "body", "body", "one@1", n)
+    said.age[:] = regression["pred"]
+    row = measure(known, [said], grouped=False)[0]
+    assert row.metrics["mae"].value == pytest.approx(regression["mae"], abs=1e-6)
+    assert row.metrics["cs5"].value == pytest.approx(regression["cs5"], abs=1e-6)
+    for scheme in ("adience", "fairface"):
+        ages, classes = np.array(golden[scheme]["ages"]), np.array(golden[scheme]["class_index"])
+        known = truths(len(ages), age=np.full(len(ages), np.nan), age_class=classes, classes=scheme)
+        said = empty_answers("one", "body", "body", "one@1", len(ages))
+        said.age[:] = ages
+        assert measure(known, [said], grouped=False)[0].metrics["class_accuracy"].value == 1
 
 
 def test_who_is_better_than_whom() -> None:
