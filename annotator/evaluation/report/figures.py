@@ -16,6 +16,8 @@ from annotator.evaluation.report.data import AnnotatorRow, Floats, PeopleColumns
 LARGE_ERROR_YEARS = 5.0
 MIN_KNOWN = 20
 """Fewer people with a known truth than this give no curve: it would be noise."""
+MIN_FOR_INTERVAL = 5
+"""A bootstrap of fewer people than this shows less doubt than there is."""
 MOST_ANNOTATORS = 40
 """Annotators on the page; a chart or a table of thousands shows nothing."""
 RISK_FROM = 5.0
@@ -79,6 +81,8 @@ def mae_by_age(people: PeopleColumns, seed: int = 0) -> str | None:
     labels = [group_name(number) for number in numbers]
     values, low, high = (np.array([getattr(mean, part) for mean in means]) for part in ("value", "low", "high"))
     counts = [mean.n for mean in means]
+    few = np.array(counts) < MIN_FOR_INTERVAL
+    low[few] = high[few] = np.nan
     paint = charts.bars_with_intervals(labels, values, low, high, counts, "MAE, years")
     return charts.draw(paint, "mae", width=11.0, height=3.4)
 
@@ -104,16 +108,16 @@ def interval_coverage(people: PeopleColumns) -> tuple[float, int, str] | None:
         return None
     inside = (people.truth_age >= people.age_low) & (people.truth_age <= people.age_high)
     group = (people.age[known] // 20).astype(np.int64)
-    names, values, spread = [], [], []
+    names, values, bounds = [], [], []
     for number in np.unique(group):
         hits = inside[known][group == number]
-        if len(hits) < MIN_KNOWN:
-            continue
-        share = float(hits.mean())
-        names.append(f"{number * 20}-{number * 20 + 19} years (n = {len(hits):,})")
-        values.append(100 * share)
-        spread.append(196 * np.sqrt(max(share * (1 - share), 1 / (4 * len(hits))) / len(hits)))
-    paint = charts.dots_with_intervals(names, np.array(values), np.array(spread), "truth inside the interval, %", 90)
+        if len(hits) >= MIN_KNOWN:
+            names.append(f"{number * 20}-{number * 20 + 19} years (n = {len(hits):,})")
+            values.append(100 * float(hits.mean()))
+            bounds.append(share_interval(float(hits.sum()), float(len(hits))))
+    low, high = 100 * np.array(bounds).reshape(-1, 2).T
+    spread = np.vstack([np.array(values) - low, high - np.array(values)]).clip(min=0)
+    paint = charts.dots_with_intervals(names, np.array(values), spread, "truth inside the interval, %", 90)
     return float(inside[known].mean()), int(known.sum()), charts.draw(paint, "coverage", height=1.2 + 0.45 * len(names))
 
 

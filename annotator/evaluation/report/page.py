@@ -103,7 +103,7 @@ def _charts(people: PeopleColumns) -> list[Chart]:
               figures.risk_coverage(people), needs),
         interval,
         Chart("Calibration of gender", "On the dashed line, 80 % means 80 %; with 95 % intervals.", gender, needs),
-        Chart("MAE by age", "Where the models are weak, with 95 % intervals.", by_age, needs, wide=True),
+        Chart("MAE by age", "Where the models are weak; 95 % intervals from five people on.", by_age, needs, wide=True),
     ]  # fmt: skip
 
 

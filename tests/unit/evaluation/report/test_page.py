@@ -104,6 +104,17 @@ def test_alarms_stand_at_the_top_and_the_cascade_has_its_price() -> None:
         assert words in html
 
 
+def test_intervals_stay_within_what_is_possible() -> None:
+    columns = people(60, known_share=1.0)
+    sure = replace(columns, age_low=columns.age - 90, age_high=columns.age + 90)
+    measured = figures.interval_coverage(sure)
+    assert measured is not None
+    assert measured[0] == 1.0
+    assert "105" not in measured[2]
+    few = replace(columns, truth_age=np.where(np.arange(60) < 58, 30.0, 80.0))
+    assert figures.mae_by_age(few) is not None
+
+
 def test_given_labels_are_labels() -> None:
     assert "<b>170</b>labels in all" in render(report(people(50)))  # 12 settled, 150 accepted, 8 given
 
