@@ -22,10 +22,11 @@ class Layout:
     Attributes:
         ids: ``(n, p - c + t)`` what is fed: prompts without their last ``c`` tokens, then the tree.
         positions: ``(n, p - c + t)`` place of each in its own row.
-        mask: ``(n, 1, p - c + t, p - c + t)`` to add to attention; the first axis is 1 where all rows are alike.
+        mask: ``(n, 1, t, p - c + t)`` to add to the tree's attention; the first axis is 1 where all rows are alike.
         prompts: ``(n, p)`` the prompts, padded on the left.
         real: ``(n, p)`` bool, false where a prompt is padded.
         length: ``p - c``, where the tree begins.
+        is_even: whether no prompt is padded.
     """
 
     ids: torch.Tensor
@@ -34,6 +35,7 @@ class Layout:
     prompts: torch.Tensor
     real: torch.Tensor
     length: int
+    is_even: bool
 
 
 def lay_out(
@@ -53,17 +55,13 @@ def lay_out(
     is_even = len(set(image_tokens)) == 1
     real = places >= 0
     allowed = _allowed(real[:1] if is_even else real, cut, tree)
-    return Layout(ids, positions, additive(allowed[:, None], dtype), prompts, real, cut)
+    return Layout(ids, positions, additive(allowed[:, None], dtype), prompts, real, cut, is_even)
 
 
 def _allowed(real: torch.Tensor, length: int, tree: AnswerTree) -> torch.Tensor:
-    """``(n, s, s)`` bool: a prompt is causal, a node sees the prompt and its ancestors, nobody sees what is padded."""
-    size = length + len(tree)
-    causal = torch.ones(size, size, dtype=torch.bool, device=real.device).tril()
-    causal[length:, length:] = tree.ancestors
-    allowed = causal.repeat(len(real), 1, 1)
-    allowed[:, :, :length] &= real[:, None, :length]
-    return allowed
+    """``(n, t, length + t)`` bool: a node sees the prompt, but not what is padded, and its ancestors."""
+    seen = real[:, None, :length].expand(-1, len(tree), -1)
+    return torch.cat([seen, tree.ancestors.expand(len(real), -1, -1)], 2)
 
 
 def additive(allowed: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

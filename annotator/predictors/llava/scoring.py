@@ -1,4 +1,4 @@
-"""One pass of the model over prompt and answer tree, and free text for those who do not answer in the format."""
+"""The prompt once, the whole answer tree in one step behind it, and free text for those who leave the format."""
 
 from __future__ import annotations
 
@@ -69,19 +69,29 @@ class TreeScorer:
         return self._last[1]
 
     def _forward(self, layout: Layout, sights: Sights) -> tuple[torch.Tensor, Any]:
+        """``(n, 1 + nodes, v)`` logits, and the cache of prompt and tree.
+
+        First the prompt, whose attention is the ordinary causal one with its fast kernels, then all nodes together.
+        """
         from transformers import DynamicCache
 
         cache = DynamicCache(config=self.model.config.text_config)
-        output = self.model(
-            input_ids=layout.ids,
-            **sights.inputs,
+        whole = layout.length
+        padded = {} if layout.is_even else {
+            "attention_mask": layout.real[:, :whole].long(), "position_ids": layout.positions[:, :whole]
+        }  # fmt: skip
+        prompt = self.model(
+            input_ids=layout.ids[:, :whole], **sights.inputs, **padded,
+            past_key_values=cache, use_cache=True, logits_to_keep=1,
+        )  # fmt: skip
+        nodes = self.model(
+            input_ids=layout.ids[:, whole:],
             attention_mask=layout.mask,
-            position_ids=layout.positions,
+            position_ids=layout.positions[:, whole:],
             past_key_values=cache,
             use_cache=True,
-            logits_to_keep=torch.arange(layout.length - 1, layout.ids.shape[1], device=self.device),
         )
-        return output.logits, cache
+        return torch.cat([prompt.logits, nodes.logits], 1), cache
 
     def _walk(self, logits: torch.Tensor) -> list[tuple[int, bool]]:
         """For each picture the greedy answer within the tree, and whether the model's own greedy answer is the same."""

@@ -1,6 +1,6 @@
 """All answers ``[male|female; 0..130]`` as one tree of tokens, and what the scores of its paths say.
 
-Every answer is a path from the end of the prompt. Nodes are fed to the model together with the prompt; a path's last
+Every answer is a path from the end of the prompt. Nodes are fed to the model together, behind the prompt; a path's last
 token is never fed, only its probability is read. Rows of the model's output: row 0 is the last position of the prompt,
 row ``n + 1`` is node ``n``. For the tokens of Llama the tree has 271 nodes, the shortened one 37. Where a tokenizer
 joins the end of the prompt with the answer the tree takes the prompt's last tokens over, so that paths are made of the
