@@ -8,10 +8,11 @@ TEST_ENV := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TOKENIZERS_PARALLELISM=fals
 TEST_WORKERS ?= 2
 DEMO_DIR ?= demo-out
 
-.PHONY: help setup demo test lint studio bench clean
+.PHONY: help setup demo test lint studio up bench clean
 help:
 	@echo "make demo    set up, then the whole loop on drawn figures (results in $(DEMO_DIR)/)"
 	@echo "make studio  a real Label Studio with the backend connected, on this machine"
+	@echo "make up      Label Studio, Redis, backend, a worker and the beat on this machine, for trying"
 	@echo "make test    set up, then every test"
 	@echo "make lint    ruff, mypy and import-linter"
 	@echo "make bench   measure speed; prints tables, asserts nothing"
@@ -47,6 +48,9 @@ lint: $(VENV)/.complete
 
 studio: $(VENV)/.complete $(STUDIO_VENV)/.complete
 	$(BIN)/python -m ml_backend.studio
+
+up: $(VENV)/.complete $(STUDIO_VENV)/.complete
+	$(BIN)/python -m ml_backend.up
 
 bench: $(VENV)/.complete
 	$(BIN)/python -m benchmarks

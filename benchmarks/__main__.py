@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ("mivolo", "mllm", "prelabel", "voting", "label_cost", "export", "report")
+NAMES = ("mivolo", "mllm", "prelabel", "voting", "label_cost", "export", "report", "night", "million")
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from annotator.errors import AnnotatorError, ServiceError, StorageError
 from annotator.jobs import ledger, runs
@@ -23,7 +23,16 @@ from annotator.store.session import Store
 
 log = logging.getLogger(__name__)
 
-TRANSIENT = (DBAPIError, ServiceError, StorageError, OtherVersion, httpx.TransportError, ConnectionError, TimeoutError)
+TRANSIENT = (
+    OperationalError,
+    InterfaceError,
+    ServiceError,
+    StorageError,
+    OtherVersion,
+    httpx.TransportError,
+    ConnectionError,
+    TimeoutError,
+)
 """Errors of servers and disks: waiting helps, splitting the batch does not."""
 
 

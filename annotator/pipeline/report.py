@@ -174,14 +174,14 @@ def _votes_left(session: Session, settings: Settings) -> int:
     counted = given.subquery()
     labelled = select(LabelRow.id).where(LabelRow.person_key == PreLabelRow.person_key).exists()
     query = (
-        select(func.coalesce(counted.c.votes, 0), func.count())
+        select(counted.c.votes, func.count())
         .select_from(PreLabelRow)
         .join(PersonRow, PersonRow.id == PreLabelRow.person_key)
         .outerjoin(counted, counted.c.person_key == PreLabelRow.person_key)
         .where(PreLabelRow.is_current, PreLabelRow.review.is_(True), PersonRow.active, ~labelled)
-        .group_by(func.coalesce(counted.c.votes, 0))
+        .group_by(counted.c.votes)
     )
-    return sum(max(settings.settle_min_votes - votes, 1) * people for votes, people in session.execute(query))
+    return sum(max(settings.settle_min_votes - (votes or 0), 1) * people for votes, people in session.execute(query))
 
 
 def _seconds(session: Session) -> dict[str, float]:

@@ -143,10 +143,10 @@ class PostgresServer:
 
 
 class Deployment:
-    """Servers, one project, and processes of the command line with stand-in models."""
+    """Servers, one project, and processes of the command line, by default with stand-in models."""
 
-    def __init__(self, folder: Path, **environment: str) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, module: str = "tests.helpers.fake_cli", **environment: str) -> None:
+        self.folder, self._module = folder, module
         self.redis, self.postgres = RedisServer(folder / "redis"), PostgresServer()
         self.project = folder / "project"
         self.processes: list[subprocess.Popen[str]] = []
@@ -165,7 +165,7 @@ class Deployment:
         """A command in a session of its own; what it writes goes to a file of the folder."""
         with (self.folder / f"{log}.log").open("ab") as file:
             process = subprocess.Popen(
-                [sys.executable, "-m", "tests.helpers.fake_cli", "--project", str(self.project), *arguments],
+                [sys.executable, "-m", self._module, "--project", str(self.project), *arguments],
                 stdout=file, stderr=file, text=True, start_new_session=True, cwd=ROOT,
                 env={**self.environment, **environment},
             )  # fmt: skip
@@ -179,7 +179,7 @@ class Deployment:
     def run(self, *arguments: str, **environment: str) -> str:
         """A command to its end; what it printed."""
         done = subprocess.run(
-            [sys.executable, "-m", "tests.helpers.fake_cli", "--project", str(self.project), *arguments],
+            [sys.executable, "-m", self._module, "--project", str(self.project), *arguments],
             capture_output=True, text=True, cwd=ROOT, timeout=300, env={**self.environment, **environment}, check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{arguments}: {done.stdout}\n{done.stderr}"
@@ -211,9 +211,9 @@ def children(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 @contextmanager
-def deployed(folder: Path, **environment: str) -> Iterator[Deployment]:
+def deployed(folder: Path, module: str = "tests.helpers.fake_cli", **environment: str) -> Iterator[Deployment]:
     """Both servers running and the project made; everything is killed in the end."""
-    deployment = Deployment(folder, **environment)
+    deployment = Deployment(folder, module, **environment)
     with ExitStack() as stack:
         stack.callback(deployment.close)
         deployment.redis.start()
