@@ -28,6 +28,7 @@ from annotator.cli.score import score
 from annotator.cli.serve import serve
 from annotator.cli.settle import settle
 from annotator.cli.status import status
+from annotator.cli.train import train
 from annotator.cli.triage import triage
 from annotator.cli.vote import vote
 
@@ -89,6 +90,7 @@ for name, command in COMMANDS.items():
     app.command(name)(command)
 app.add_typer(jobs, name="jobs")
 app.add_typer(models, name="models")
+app.add_typer(train, name="train")
 app.add_typer(review, name="review")
 
 

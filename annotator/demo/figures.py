@@ -211,7 +211,7 @@ def read_back(pixels: Pixels) -> Pixels:
     return np.ascontiguousarray(np.asarray(decoded)[:, :, ::-1], np.uint8)
 
 
-def write_pictures(folder: Path, count: int, seed: int, first: int = 0) -> Path:
+def write_pictures(folder: Path, count: int, seed: int, first: int = 0, signs: Signs = CLEAR) -> Path:
     """Write ``count`` JPEG pictures and ``truth.csv`` (LAGENDA columns) into ``folder``; returns the CSV's path."""
     folder.mkdir(parents=True, exist_ok=True)
     table = folder / "truth.csv"
@@ -219,7 +219,7 @@ def write_pictures(folder: Path, count: int, seed: int, first: int = 0) -> Path:
         writer = csv.writer(file)
         writer.writerow(_TRUTH_COLUMNS)
         for index in range(first, first + count):
-            pixels, people = draw_image(seed, index)
+            pixels, people = draw_image(seed, index, signs)
             name = f"figures-{seed}-{index:05d}.jpg"
             (folder / name).write_bytes(encode_jpeg(pixels))
             writer.writerows(_row(name, person) for person in people)

@@ -18,7 +18,7 @@ from annotator.images.fingerprint import Fingerprint, Hashes, looks_like
 
 BANDS = 4
 BAND_BITS = 16
-MAX_DISTANCE = 13
+MAX_DISTANCE = 11
 """Bits in which the hash of a cut-out may differ from that of the window nearest to it."""
 
 THOROUGH_IMAGES = 200_000

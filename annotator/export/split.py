@@ -66,7 +66,7 @@ class Dealer:
 
     Groups come in the order of their :func:`rank`. Each goes where its classes are furthest behind their shares
     (iterative stratification, Sechidis et al. 2011, for groups instead of single examples). Classes are any hashable
-    things; whatever a group consists of, it also counts as one of :data:`ANYBODY`, which keeps the sizes right.
+    things; members also count as :data:`ANYBODY` and groups as :data:`GROUPS`, which keeps the sizes right.
     """
 
     def __init__(self, shares: Mapping[str, float]) -> None:
@@ -77,7 +77,7 @@ class Dealer:
 
     def deal(self, classes: Mapping[Hashable, int], fixed: str | None = None) -> str:
         """The split of a group with so many members of each class; ``fixed`` says where it has to go."""
-        counts = {ANYBODY: max(1, sum(classes.values())), **classes}
+        counts = {ANYBODY: sum(classes.values()), GROUPS: 1, **classes}
         for name, count in counts.items():
             self._seen[name] = self._seen.get(name, 0) + count
         place = self._names.index(fixed) if fixed in self._names else self._neediest(counts)
@@ -94,5 +94,5 @@ class Dealer:
         return max(range(len(needs)), key=needs.__getitem__)
 
 
-ANYBODY = "anybody"
-"""The class that everybody is in."""
+ANYBODY, GROUPS = "anybody", "groups"
+"""The class that everybody is in, and the one of groups."""

@@ -34,6 +34,8 @@ WINDOWS = tuple(product(_SPANS, _SPANS))
 
 ALIKE = 0.94
 """Correlation of two grey pictures from which on they show the same."""
+UNLIKE = 0.75
+"""Below this correlation no change of size by a few pixels makes it `ALIKE`."""
 _STRETCH = (0, -1, 1, -2, 2, -3, 3)
 
 Hashes = NDArray[np.uint64]
@@ -102,6 +104,9 @@ def looks_like(part: Grey, whole: Grey, window: int) -> bool:
     for taller, wider in product(_STRETCH, _STRETCH):
         size = (min(SIDE, round(width * SIDE) + wider), min(SIDE, round(height * SIDE) + taller))
         found = cv2.matchTemplate(whole, cv2.resize(part, size, interpolation=cv2.INTER_AREA), cv2.TM_CCOEFF_NORMED)
-        if float(found.max()) >= ALIKE:
+        likeness = float(found.max())
+        if likeness >= ALIKE:
             return True
+        if likeness < UNLIKE:
+            return False
     return False

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import logging
-import math
 import random
 import time
 from dataclasses import dataclass
@@ -14,6 +12,8 @@ from typing import Generic, TypeVar
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from annotator.training.average import Average, cosine, decay_groups
 
 log = logging.getLogger(__name__)
 Model = TypeVar("Model", bound=nn.Module)
@@ -35,11 +35,7 @@ class Run:
 
     def rate_at(self, step: int) -> float:
         """The learning rate of a step: linear warm-up, then a cosine down to a hundredth."""
-        start = max(1, round(self.warmup * self.steps))
-        if step < start:
-            return self.rate * (step + 1) / start
-        share = (step - start) / max(1, self.steps - start)
-        return self.rate * (0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * share)))
+        return self.rate * cosine(step, self.steps, self.warmup)
 
 
 def seed_everything(seed: int) -> None:
@@ -55,14 +51,15 @@ class Trainer(Generic[Model]):
 
     def __init__(self, model: Model, run: Run, average: float = 0.998) -> None:
         self.model, self.run = model, run
-        self.averaged = copy.deepcopy(model).eval()
-        self._average = average
-        matrices = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
-        vectors = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
-        groups = [{"params": matrices, "weight_decay": run.decay}, {"params": vectors, "weight_decay": 0.0}]
-        self._optimizer = torch.optim.AdamW(groups, lr=run.rate, betas=(0.9, 0.98))
+        self._average = Average(model, average)
+        self._optimizer = torch.optim.AdamW(decay_groups(model, run.decay), lr=run.rate, betas=(0.9, 0.98))
         self._started = time.perf_counter()
         self._smooth: float | None = None
+
+    @property
+    def averaged(self) -> Model:
+        """The model with the average of the weights."""
+        return self._average.model
 
     def step(self, number: int, loss: Tensor) -> None:
         """Take one step down the gradient of ``loss``."""
@@ -72,18 +69,9 @@ class Trainer(Generic[Model]):
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.model.parameters(), self.run.clip)
         self._optimizer.step()
-        self._update_average(number)
+        self._average.update(self.model, number)
         value = float(loss.detach())
         self._smooth = value if self._smooth is None else 0.98 * self._smooth + 0.02 * value
         if number % 100 == 0 or number + 1 == self.run.steps:
             seconds = time.perf_counter() - self._started
             log.info("step %d of %d, loss %.3f, %.0f s", number + 1, self.run.steps, self._smooth, seconds)
-
-    @torch.no_grad()
-    def _update_average(self, number: int) -> None:
-        share = min(self._average, (1 + number) / (10 + number))
-        for mean, tensor in zip(self.averaged.state_dict().values(), self.model.state_dict().values(), strict=True):
-            if mean.dtype.is_floating_point:
-                mean.lerp_(tensor, 1.0 - share)
-            else:
-                mean.copy_(tensor)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from annotator.demo.looks import OLDEST
@@ -15,6 +16,8 @@ from annotator.demo.train.loop import Run, Trainer, seed_everything
 from annotator.demo.train.samples import Arrays, Sizes, cached, people_samples
 from annotator.predictors.mivolo.architecture import MiVOLO, MiVOLOConfig, ModelMeta
 from annotator.predictors.mivolo.saving import save_pretrained
+from annotator.training.mivolo.learner import Taught
+from annotator.training.mivolo.start import TINY, look_straight
 
 RECIPE = Run(seed=0, steps=3200, batch=64, pictures=9000, rate=1.5e-3, decay=0.03)
 DROP_FACE, DROP_BODY = 0.14, 0.14
@@ -26,15 +29,7 @@ _STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
 
 def mivolo_config(side: int) -> MiVOLOConfig:
     """The sizes of demo-mivolo: one Outlooker, three Transformers, two class-attention blocks."""
-    return MiVOLOConfig(
-        img_size=side,
-        stem_hidden_dim=16,
-        layers=(1, 3),
-        embed_dims=(64, 128),
-        num_heads=(2, 4),
-        in_chans=6,
-        drop_path_rate=0.05,
-    )
+    return replace(TINY, img_size=side, drop_path_rate=0.05)
 
 
 def train_mivolo(folder: Path, run: Run, sizes: Sizes) -> None:
@@ -52,48 +47,6 @@ def train_mivolo(folder: Path, run: Run, sizes: Sizes) -> None:
         rows = np.sort(rng.choice(usable, run.batch, replace=False))
         trainer.step(step, _loss(trainer.model, meta, data, rows, rng))
     save_pretrained(folder, trainer.averaged.model, meta)
-
-
-@torch.no_grad()
-def look_straight(model: MiVOLO) -> None:
-    """Start the cross attention with each place looking at the same place of the other crop.
-
-    There is no residual path around that attention, and with random weights it averages over the whole crop: all
-    places look alike and small networks hardly learn from there. One channel is made constant, so that queries reach
-    the relative position vectors, which begin as a narrow bell around the own place. Training may change all of it.
-    """
-    embed = model.patch_embed
-    for projection, qkv in ((embed.proj1, embed.map.qkv_f), (embed.proj2, embed.map.qkv_p)):
-        projection.weight[0] = 0.0
-        projection.bias[0] = 1.0
-        qkv.weight[0] = 0.0
-        qkv.weight[0, 0] = 4.0
-    distance = torch.arange(1 - embed.map.grid, embed.map.grid, dtype=torch.float32)
-    for vectors in (embed.map.pos_embed.height_rel, embed.map.pos_embed.width_rel):
-        vectors[:, 0] = -0.5 * distance.square()
-
-
-class Taught(nn.Module):
-    """A MiVOLO with a linear reader on each stem, which tells the stem early what matters; readers are not kept."""
-
-    def __init__(self, model: MiVOLO) -> None:
-        super().__init__()
-        self.model = model
-        width = model.config.embed_dims[0] * model.config.grid**2
-        self.readers = nn.ModuleList([nn.Linear(width, 3), nn.Linear(width, 3)])
-
-    def forward(self, pixels: Tensor) -> list[Tensor]:
-        """Outputs ``(n, 3)`` of the model, of the face's reader and of the body's reader."""
-        embed = self.model.patch_embed
-        seen: list[Tensor] = []
-        hooks = [
-            projection.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
-            for projection in (embed.proj1, embed.proj2)
-        ]
-        whole = self.model(pixels)
-        for hook in hooks:
-            hook.remove()
-        return [whole, *(reader(output.flatten(1)) for reader, output in zip(self.readers, seen, strict=True))]
 
 
 def _loss(model: Taught, meta: ModelMeta, data: Arrays, rows: NDArray[np.int64], rng: np.random.Generator) -> Tensor:

@@ -1,0 +1,1 @@
+"""MiVOLO from datasets: face first, then face and body."""

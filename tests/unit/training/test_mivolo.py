@@ -1,0 +1,149 @@
+"""A tiny MiVOLO learns drawn figures, is resumed exactly, and loads where the published weights load."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from annotator.demo.figures import draw_image, encode_jpeg
+from annotator.demo.looks import SUBTLE
+from annotator.errors import InputError, WeightsMissing
+from annotator.export.manifest import Recipe as Made
+from annotator.export.rows import ExportRow
+from annotator.predictors.mivolo.checkpoint import load_model
+from annotator.predictors.mivolo.predictor import MiVOLOPredictor
+from annotator.training.logs import RunLog
+from annotator.training.mivolo import train
+from annotator.training.mivolo.recipe import Recipe, usual
+from annotator.training.mivolo.start import SIZES, TINY, start, two_stems
+from annotator.training.mivolo.train import Place, train_stage
+from annotator.training.people import Dataset, read_dataset
+from tests.helpers.export_rows import image_of, row_of, write_rows
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty drawn pictures as an exported dataset."""
+    folder = tmp_path_factory.mktemp("figures")
+    rows: list[ExportRow] = []
+    for number in range(40):
+        pixels, people = draw_image(5, number, SUBTLE)
+        path = folder / f"{number}.jpg"
+        path.write_bytes(encode_jpeg(pixels))
+        image = image_of(path)
+        rows += [
+            row_of(image, index, person.body, person.face, truth=(float(person.age), person.gender))
+            for index, person in enumerate(people)
+        ]
+    write_rows(folder / "dataset", rows, recipe=Made({}, None, {}), split={"train": 0.7, "val": 0.3})
+    return folder / "dataset"
+
+
+@pytest.fixture(scope="module")
+def people(dataset: Path) -> Dataset:
+    return read_dataset(dataset)
+
+
+def recipe(**changes: object) -> Recipe:
+    base = replace(usual(2, "tiny"), steps=6, batch=8, evaluate_every=3)
+    return replace(base, **changes)  # type: ignore[arg-type]
+
+
+def test_a_killed_run_ends_in_the_same_weights(
+    people: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = recipe(accumulate=2)
+    train_stage(people, plan, Place(tmp_path / "whole", "cpu"))
+    learn = train._Run._learn
+
+    def dies(self: train._Run, step: int, batches: list[object]) -> float:
+        if step == 4:
+            raise KeyboardInterrupt
+        return learn(self, step, batches)
+
+    monkeypatch.setattr(train._Run, "_learn", dies)
+    with pytest.raises(KeyboardInterrupt):
+        train_stage(people, plan, Place(tmp_path / "killed", "cpu"))
+    monkeypatch.undo()
+    said: list[str] = []
+    train_stage(people, plan, Place(tmp_path / "killed", "cpu", say=said.append))
+    assert said[0] == "going on after step 3"
+    one, two = (torch.load(tmp_path / name / "state.pt", weights_only=True) for name in ("whole", "killed"))
+    for part in ("learner", "average"):
+        assert all(torch.equal(one[part][name], two[part][name]) for name in one[part])
+    assert (tmp_path / "whole/log.csv").read_bytes() == (tmp_path / "killed/log.csv").read_bytes()
+    other = replace(plan, rate=plan.rate / 2)
+    with pytest.raises(InputError, match="another dataset or recipe"):
+        train_stage(people, other, Place(tmp_path / "killed", "cpu"))
+
+
+def test_stage_two_begins_with_the_stem_of_stage_one(people: Dataset, tmp_path: Path) -> None:
+    first = train_stage(people, replace(recipe(), stage=1), Place(tmp_path / "one", "cpu"))
+    assert set(first.scores) == {"face/mae", "face/gender_accuracy"}
+    model = start(replace(TINY, in_chans=6), str(first.model), 0)
+    taught = load_model(first.model, accelerated=False).state_dict()
+    own = model.state_dict()
+    for stem in ("conv1", "conv2"):
+        assert torch.equal(own[f"patch_embed.{stem}.0.weight"], taught["patch_embed.conv.0.weight"])
+    assert torch.equal(own["network.2.0.mlp.fc1.weight"], taught["network.2.0.mlp.fc1.weight"])
+    second = train_stage(people, recipe(init=str(first.model), steps=3), Place(tmp_path / "two", "cpu"))
+    assert set(second.scores) == {
+        f"{what}/{name}" for what in ("body+face", "face", "body") for name in ("mae", "gender_accuracy")
+    }
+    predictor = MiVOLOPredictor(second.model, name="mine", device="cpu")
+    assert (predictor.meta.min_age, predictor.meta.max_age, predictor.meta.channels) == (0.0, 122.0, 6)
+    content = torch.load(second.model, weights_only=True)
+    assert {"state_dict", "state_dict_ema", "min_age", "max_age", "avg_age", "no_gender", "with_persons_model"} <= set(
+        content
+    )
+    assert (tmp_path / "two/curves.png").stat().st_size > 5000
+
+
+def test_it_learns(people: Dataset, tmp_path: Path) -> None:
+    """The loss on the people it is trained on falls."""
+    plan = replace(recipe(steps=60, batch=24, evaluate_every=20, drop=0.0), stage=1)
+    train_stage(people, plan, Place(tmp_path, "cpu"), validation="train")
+    losses = [row["training"] for row in RunLog(tmp_path, 60).rows]
+    assert losses[2] < 0.6 * losses[0]
+
+
+def test_both_stems_of_the_published_size_come_from_one() -> None:
+    source = start(replace(SIZES["mivolo_d1_224"], in_chans=3), "random", 1).state_dict()
+    six = two_stems(dict(source))
+    model = start(SIZES["mivolo_d1_224"], "random", 0)
+    left = set(model.state_dict()) - set(six)
+    assert all(name.startswith("patch_embed.map.") for name in left)
+    assert not set(six) - set(model.state_dict())
+
+
+def test_missing_weights_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere(*args: object, **options: object) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("timm.create_model", nowhere)
+    with pytest.raises(WeightsMissing, match=r"no route to host.*--init FILE"):
+        start(replace(SIZES["mivolo_d1_384"], in_chans=3), "imagenet", 0)
+    with pytest.raises(InputError, match="--init random"):
+        start(TINY, "imagenet", 0)
+
+
+def test_datasets_that_cannot_be_trained_from(dataset: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="annotator export"):
+        read_dataset(tmp_path)
+    pixels, _ = draw_image(5, 0)
+    (tmp_path / "a.jpg").write_bytes(encode_jpeg(pixels))
+    rows = [row_of(image_of(tmp_path / "a.jpg"), 0, draw_image(5, 0)[1][0].body, truth=(30.0, None))]
+    for options, says in (
+        ({}, "no split"),
+        ({"split": {"train": 1.0}, "images": "none"}, "no pictures"),
+        ({"split": {"train": 1.0}, "kind": "llava", "images": "none"}, "--format lagenda"),
+    ):
+        write_rows(tmp_path / "out", rows, recipe=Made({}, None, {}), **options)
+        with pytest.raises(InputError, match=says):
+            read_dataset(tmp_path / "out")
+    write_rows(tmp_path / "out", rows, recipe=Made({}, None, {}), split={"train": 1.0})
+    with pytest.raises(InputError, match="split 'val'"):
+        train_stage(read_dataset(tmp_path / "out"), recipe(), Place(tmp_path / "run", "cpu"))

@@ -1,0 +1,77 @@
+"""The parts of a training run, each by its rule."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from annotator.training.augment import Augmentation
+from annotator.training.density import density_weights
+from annotator.training.order import Order
+
+BOTH = np.array([True, True])
+
+
+def crops(seed: int = 0, side: int = 32) -> np.ndarray:
+    return np.random.default_rng(seed).integers(1, 255, (2, side, side, 3), np.uint8)
+
+
+@given(seed=st.integers(0, 1000), places=st.lists(st.integers(0, 500), min_size=1, max_size=20))
+@settings(max_examples=40)
+def test_the_order_is_a_function_of_place(seed: int, places: list[int]) -> None:
+    weights = np.random.default_rng(seed).uniform(0.5, 3, 17)
+    walked = Order(weights, seed)
+    rows = [walked[place] for place in range(501)]
+    assert [Order(weights, seed)[place] for place in places] == [rows[place] for place in places]
+
+
+def test_weights_are_repetitions() -> None:
+    order = Order(np.array([1.0, 2.5, 1.0, 5.0]), 3)
+    counts = np.bincount([order[place] for place in range(9_500)], minlength=4) / 1000
+    assert counts == pytest.approx([1.0, 2.5, 1.0, 5.0], rel=0.03)
+
+
+def test_rare_ages_weigh_more_and_the_mean_is_one() -> None:
+    ages = np.concatenate([np.random.default_rng(0).normal(30, 8, 5000), np.full(40, 80.0), [np.nan]])
+    weights = density_weights(ages)
+    known = np.clip(np.rint(ages[:-1]), 0, 130).astype(int)
+    assert weights[known].mean() == pytest.approx(1.0)
+    assert weights[80] > 3 * weights[30]
+    assert weights.max() / weights.min() <= 25.0 + 1e-9
+    assert np.abs(np.diff(np.log(weights[15:45]))).max() < 0.5, "neighbouring ages weigh alike"
+
+
+def test_inputs_are_dropped_as_often_as_said_and_never_both() -> None:
+    rng = np.random.default_rng(0)
+    augmentation = Augmentation(blur=0, drop_face=0.2, drop_body=0.1, mirror=0, shift=0, brightness=0)
+    seen = np.array([augmentation(crops(), BOTH, rng).any(axis=(1, 2, 3)) for _ in range(2000)])
+    assert not (~seen).all(axis=1).any()
+    assert (~seen).mean(axis=0) == pytest.approx([0.2, 0.1], abs=0.03)
+    alone = np.array([True, False])
+    one = crops()
+    one[1] = 0
+    assert all(augmentation(one, alone, rng)[0].any() for _ in range(200)), "the only input there is stays"
+
+
+def test_only_the_face_is_blurred_and_as_often_as_said() -> None:
+    rng = np.random.default_rng(1)
+    augmentation = Augmentation(blur=0.3, blur_strength=0.1, mirror=0, shift=0, brightness=0)
+    original = crops()
+    changed = [augmentation(original, BOTH, rng) for _ in range(1000)]
+    assert np.mean([not np.array_equal(one[0], original[0]) for one in changed]) == pytest.approx(0.3, abs=0.05)
+    assert all(np.array_equal(one[1], original[1]) for one in changed)
+    blurred = [one[0].std() for one in changed if not np.array_equal(one[0], original[0])]
+    assert max(blurred) < 0.9 * original[0].std()
+
+
+def test_nothing_asked_changes_nothing_and_the_input_stays() -> None:
+    original = crops()
+    kept = original.copy()
+    plain = Augmentation(blur=0, mirror=0, shift=0, brightness=0)
+    assert np.array_equal(plain(original, BOTH, np.random.default_rng(0)), kept)
+    Augmentation(1, 0.1, 0.5, 0.5, 1, 0.1, 0.3)(original, BOTH, np.random.default_rng(0))
+    assert np.array_equal(original, kept)
+    mirrored = Augmentation(blur=0, mirror=1, shift=0, brightness=0)(original, BOTH, np.random.default_rng(0))
+    assert np.array_equal(mirrored, kept[:, :, ::-1])
