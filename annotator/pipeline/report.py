@@ -24,7 +24,7 @@ from annotator.pipeline.cascade_price import cascade_price
 from annotator.pipeline.drift import drift_of
 from annotator.pipeline.gallery import hardest_people
 from annotator.pipeline.held_out import held_out_opinions
-from annotator.pipeline.settle import read_votes
+from annotator.pipeline.settle import read_controls, read_votes
 from annotator.pipeline.status import StatusReport, status
 from annotator.pipeline.truths import in_the_draw
 from annotator.settings import Settings
@@ -39,8 +39,9 @@ from annotator.store.tables import (
     VoteRow,
 )
 from annotator.voting.agreement import intraclass_correlation
+from annotator.voting.quality import quality_by_age
 from annotator.voting.suspicion import suspicions
-from annotator.voting.tables import VoteTable
+from annotator.voting.tables import ControlTable, VoteTable
 
 _NAN = float("nan")
 
@@ -198,6 +199,7 @@ def _annotators(session: Session, votes: VoteTable, seconds: Mapping[str, float]
     names = [str(name) for name in votes.annotator_ids]
     odd = dict(zip(names, suspicions(votes, np.array([seconds.get(name, _NAN) for name in names])), strict=True))
     rows = session.scalars(select(tables.AnnotatorRow).order_by(tables.AnnotatorRow.votes.desc())).all()
+    biases = _bias_by_age(votes, read_controls(session))
     return [
         AnnotatorRow(
             name=row.annotator_id,
@@ -210,9 +212,22 @@ def _annotators(session: Session, votes: VoteTable, seconds: Mapping[str, float]
             weight=_number(row.age_weight),
             seconds=seconds.get(row.annotator_id),
             suspicions=odd.get(row.annotator_id, ()),
+            bias_by_age=biases.get(row.annotator_id, ()),
         )
         for row in rows
     ]
+
+
+def _bias_by_age(votes: VoteTable, controls: ControlTable | None) -> dict[str, tuple[tuple[int, float, int], ...]]:
+    if controls is None:
+        return {}
+    found = quality_by_age(votes, controls)
+    columns = zip(found.bias.tolist(), found.count.tolist(), strict=True)
+    starts = found.starts.tolist()
+    return {
+        str(name): tuple((start, bias, n) for start, bias, n in zip(starts, biases, counts, strict=True) if n)
+        for name, (biases, counts) in zip(votes.annotator_ids, columns, strict=True)
+    }
 
 
 def _number(value: float | None) -> float:

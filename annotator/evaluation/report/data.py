@@ -49,7 +49,11 @@ class PeopleColumns:
 
 @dataclass(frozen=True, slots=True)
 class AnnotatorRow:
-    """One annotator: counts, errors on controls in years, seconds per vote, and what looks odd (in words)."""
+    """One annotator: counts, errors on controls in years, seconds per vote, and what looks odd (in words).
+
+    ``bias_by_age`` has, for each ten-year group of the controls' ages with its first year, the bias in years (shrunk
+    towards the annotator's own where controls are few) and the number of controls; groups without any are left out.
+    """
 
     name: str
     votes: int
@@ -61,6 +65,7 @@ class AnnotatorRow:
     weight: float
     seconds: float | None
     suspicions: tuple[str, ...] = ()
+    bias_by_age: tuple[tuple[int, float, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from annotator.evaluation.bootstrap import bootstrap_mean
 from annotator.evaluation.groups import age_groups, group_name
 from annotator.evaluation.report import charts
 from annotator.evaluation.report.data import AnnotatorRow, Floats, PeopleColumns
+from annotator.voting.agreement import bland_altman
 
 LARGE_ERROR_YEARS = 5.0
 MIN_KNOWN = 20
@@ -96,7 +97,11 @@ def predictor_pairs(people: PeopleColumns) -> list[tuple[str, str]]:
         if both.sum() < 2:
             continue
         paint = charts.agreement(x, y, people.review, first, second)
-        caption = f"{first} and {second}: mean difference {float(np.mean(y[both] - x[both])):+.1f} years"
+        apart = bland_altman(y[both], x[both])
+        caption = (
+            f"{second} - {first}: {apart.bias:+.1f} years on average, for 95 % of the people between "
+            f"{apart.lower:+.1f} and {apart.upper:+.1f}"
+        )
         found.append((caption, charts.draw(paint, f"pair-{first}-{second}", width=5.2, height=5.2)))
     return found
 

@@ -48,6 +48,7 @@ def render(data: ReportData) -> str:
         charts=_charts(data.people),
         pairs=[Chart(caption, "", svg) for caption, svg in figures.predictor_pairs(data.people)],
         annotators=[_annotator(row) for row in _worth_a_look(data.annotators)],
+        biases=_biases(_worth_a_look(data.annotators)),
         annotators_hidden=max(0, len(data.annotators) - figures.MOST_ANNOTATORS),
         annotator_chart=figures.annotator_bias(data.annotators),
         hardest=[hard_person(person) for person in data.hardest],
@@ -125,6 +126,17 @@ def _annotator(row: AnnotatorRow) -> dict[str, str]:
         "seconds": "-" if row.seconds is None else f"{row.seconds:.1f}",
         "suspicions": ", ".join(row.suspicions),
     }
+
+
+def _biases(rows: Sequence[AnnotatorRow]) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    """Age groups as headings, and each annotator's bias in them with the number of controls."""
+    starts = sorted({start for row in rows for start, _, _ in row.bias_by_age})
+    lines = []
+    for row in rows:
+        known = {start: f"{bias:+.1f} ({count:,})" for start, bias, count in row.bias_by_age}
+        if known:
+            lines.append((row.name, [known.get(start, "-") for start in starts]))
+    return [f"from {start}" for start in starts], lines
 
 
 def hard_person(person: HardPerson) -> dict[str, str | Sequence[str] | None]:

@@ -127,6 +127,17 @@ def test_the_report_judges_nobody_by_a_fit_that_saw_them(project: Store, setting
     assert people.error[known].mean() > seen.mean()  # which the pre-labels themselves would make look better
 
 
+def test_the_report_has_biases_by_age(project: Store, settings: Settings) -> None:
+    give_truth(project, 2)
+    with project.write() as session:
+        ids = session.scalars(select(PersonRow.person_id).where(PersonRow.truth_age.is_not(None))).all()
+        session.execute(update(PersonRow).where(PersonRow.person_id.in_(ids)).values(truth_age=33.0))
+    record_votes(project, [Vote("s", name, name, "ann", 40, Gender.MALE) for name in ids])
+    settle(project, settings)
+    (row,) = gather_report(project, settings, datetime(2026, 1, 1, tzinfo=UTC)).annotators
+    assert row.bias_by_age == ((30, pytest.approx(7.0), 2),)
+
+
 def test_the_gallery_links_to_review_tasks(project: Store, settings: Settings) -> None:
     with project.write() as session:
         hardest = select(PreLabelRow.person_key).where(PreLabelRow.review).order_by(PreLabelRow.priority.desc())

@@ -91,7 +91,9 @@ def test_coverage_is_that_of_the_trusted_people_only() -> None:
 @pytest.mark.parametrize("count", [50, 5000])
 def test_a_scatter_shows_a_bounded_number_of_people(count: int) -> None:
     ((caption, svg),) = figures.predictor_pairs(people(count))
-    assert caption.startswith("one and two")
+    assert re.fullmatch(
+        r"two - one: [+-]\d.\d years on average, for 95 % of the people between [+-].* and [+-].*", caption
+    )
     assert svg.count("<use") <= 3000 + 100
 
 
@@ -113,6 +115,19 @@ def test_intervals_stay_within_what_is_possible() -> None:
     assert "105" not in measured[2]
     few = replace(columns, truth_age=np.where(np.arange(60) < 58, 30.0, 80.0))
     assert figures.mae_by_age(few) is not None
+
+
+def test_biases_by_age_are_a_table_of_their_own() -> None:
+    rows = [
+        AnnotatorRow("ann", 100, 5, 3.0, 0.1, 4.0, 0.9, 1.0, 7.0, (), ((0, 1.25, 12), (70, -3.0, 4))),
+        AnnotatorRow("bo", 90, 3, 3.0, 0.1, 4.0, 0.9, 1.0, 7.0, (), ((20, 0.5, 3),)),
+        AnnotatorRow("without controls", 80, 0, 3.0, 0.1, 4.0, 0.9, 1.0, 7.0),
+    ]
+    html = render(replace(report(people(50)), annotators=rows))
+    assert "<th>from 0</th><th>from 20</th><th>from 70</th>" in html
+    assert "<td>ann</td><td>+1.2 (12)</td><td>-</td><td>-3.0 (4)</td>" in html
+    assert html.count("without controls") == 1
+    assert "Bias by the age" not in render(report(people(50)))
 
 
 def test_given_labels_are_labels() -> None:
