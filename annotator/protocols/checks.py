@@ -12,7 +12,7 @@ from annotator.evaluation.classes import CLASS_RANGES
 from annotator.protocols.catalogue import Benchmark
 from annotator.protocols.people import Bools, People
 
-PARTIAL = "check the download, or run on what is there with --partial"
+PARTIAL = "check the download and --images, or run on what is there with --partial"
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from annotator.settings import Settings
 
 CACHE_NAME = "evaluation.db"
 DEMO_PICTURES = 100
+PRIVATE = "{0} is a private set of the paper; measure your own photos with --benchmark custom --annotations CSV"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,9 @@ def load_benchmark(benchmark: Benchmark, place: Place, request: Request) -> Load
     """
     if benchmark.name == "demo":
         _draw(place.folder)
+    problem = None if place.annotations else absent(benchmark, place.folder)
+    if problem:
+        raise StorageError(problem)
     if place.annotations is not None:
         people = read_own(place.annotations, place.images, benchmark.classes)
     else:
@@ -108,6 +112,15 @@ def load_benchmark(benchmark: Benchmark, place: Place, request: Request) -> Load
         drawn = nano_list(people)
     limited = request.limit is not None and request.limit < int(people.known.sum())
     return Loaded(benchmark, _first(people, request.limit), check, limited or not check.whole, drawn)
+
+
+def absent(benchmark: Benchmark, folder: Path) -> str | None:
+    """Why there is nothing to run on; ``None`` where there is a folder."""
+    if folder.is_dir():
+        return None
+    if benchmark.private:
+        return PRIVATE.format(benchmark.title)
+    return f"{benchmark.title} is not in {folder}; `annotator evaluate --list` says where to get it"
 
 
 def evaluate(

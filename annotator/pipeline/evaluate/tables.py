@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from annotator.errors import AnnotatorError
 from annotator.evaluation.measuring import Row
 from annotator.evaluation.paper import PaperRow, PaperTable
-from annotator.pipeline.evaluate.benchmark import Evaluation, Place, Request, evaluate, load_benchmark
+from annotator.pipeline.evaluate.benchmark import Evaluation, Place, Request, absent, evaluate, load_benchmark
 from annotator.pipeline.evaluate.variants import Variant, open_variants
 from annotator.pipeline.watch import SILENT, Watch
 from annotator.protocols.catalogue import Benchmark, find_benchmark
 from annotator.settings import Settings
-
-PRIVATE = "{0} is a private set of the paper; measure your own photos with --benchmark custom --annotations CSV"
 
 
 @dataclass(slots=True)
@@ -57,7 +54,7 @@ def _run_benchmark(
 ) -> None:
     place = place_of(benchmark, settings)
     variants, chosen = _variants(rows, request, settings, result)
-    problem = _absent(benchmark, place.folder)
+    problem = absent(benchmark, place.folder)
     if problem:
         for number in rows:
             result.missing[number] = [problem, *result.missing.get(number, [])]
@@ -77,15 +74,6 @@ def _run_benchmark(
         else:
             states = ", ".join(f"{count:,} {why.replace('_', ' ')}" for why, count in row.dropped.items())
             result.missing[number] = [f"{row.predictor} had no answer for anybody: {states}"]
-
-
-def _absent(benchmark: Benchmark, folder: Path) -> str | None:
-    """Why there is nothing to run on; ``None`` where there is a folder."""
-    if folder.is_dir():
-        return None
-    if benchmark.private:
-        return PRIVATE.format(benchmark.title)
-    return f"{benchmark.title} is not in {folder}; `annotator evaluate --list` says where to get it"
 
 
 def _variants(

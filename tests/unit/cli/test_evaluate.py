@@ -84,7 +84,8 @@ def one_line(done: Any) -> str:
 
 
 def test_what_is_wrong_with_a_benchmark_is_one_line(run: Run, tmp_path: Path) -> None:
-    assert "there is no lagenda_annotation.csv" in one_line(run("evaluate", "--benchmark", "lagenda"))
+    assert "LAGENDA test set is not in benchmarks/lagenda" in one_line(run("evaluate", "--benchmark", "lagenda"))
+    assert "Wild104 is a private set" in one_line(run("evaluate", "--benchmark", "wild104"))
     lagenda(tmp_path / "benchmarks" / "lagenda")
     assert "67,159 images were published" in one_line(run("evaluate", "--benchmark", "lagenda"))
     unknown = run("evaluate", "--benchmark", "lagenda", "--partial", "--predictor", "gpt-9")

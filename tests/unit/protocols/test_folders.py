@@ -86,8 +86,8 @@ def test_a_missing_image_is_named_with_its_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         refuse_partial(find_benchmark("lagenda"), people, check)
     assert str(caught.value) == (
-        f"lagenda: image lag_benchmark/0004.jpg is not in {tmp_path} (2 of 12 are missing); check the download, or run "
-        "on what is there with --partial"
+        f"lagenda: image lag_benchmark/0004.jpg is not in {tmp_path} (2 of 12 are missing); check the download and "
+        "--images, or run on what is there with --partial"
     )
 
 

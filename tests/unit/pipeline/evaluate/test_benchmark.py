@@ -61,7 +61,7 @@ def test_a_folder_that_is_not_whole_is_refused(folder: Path) -> None:
     assert (loaded.partial, int(loaded.people.known.sum())) == (True, 18)
     with pytest.raises(InputError, match="none of the images is in"):
         load_benchmark(find_benchmark("lagenda"), Place(folder, images=folder / "lag_benchmark"), PARTIAL)
-    with pytest.raises(StorageError, match=r"there is no lagenda_annotation\.csv"):
+    with pytest.raises(StorageError, match=r"LAGENDA test set is not in .*nowhere; `annotator evaluate --list` says"):
         load_benchmark(find_benchmark("lagenda"), Place(folder / "nowhere"), PARTIAL)
 
 

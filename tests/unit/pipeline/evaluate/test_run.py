@@ -142,7 +142,7 @@ def test_a_killed_process_loses_at_most_a_batch(
 
 def wait_for_rows(path: Path, wanted: int) -> int:
     """How many predictions are on disk, once there are as many as wanted."""
-    for _ in range(300):
+    for _ in range(900):
         time.sleep(0.1)
         if path.exists():
             db = sqlite3.connect(path)
