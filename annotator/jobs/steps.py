@@ -102,7 +102,8 @@ def collect(order: Order) -> Outcome:
     studio = [STUDIO] if order.settings.label_studio_url else []
     report = ingest(order.store, order.settings, [*order.settings.watch, *studio])
     failed = {f"failed:{reason}": count for reason, count in report.failed.items()}
-    return Outcome({"new": report.new, "known": report.known, "failed": sum(failed.values()), **failed})
+    counts = {"new": report.new, "known": report.known, "purged": report.purged}
+    return Outcome({**counts, "failed": sum(failed.values()), **failed})
 
 
 def plan(order: Order) -> Outcome:

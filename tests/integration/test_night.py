@@ -105,8 +105,9 @@ class Crowd:
 
     def kill_one(self, chance: random.Random, store: Store) -> str:
         """Kill, without warning, a process that works on a batch, or its worker's main process, or both."""
-        wait_for(lambda: bool(self.at_work(store)), 120, 0.02)
-        name, number = chance.choice(self.at_work(store))
+        found: list[tuple[str, int]] = []
+        wait_for(lambda: bool(found.extend(self.at_work(store)) or found), 120, 0.02)
+        name, number = chance.choice(found)
         process = self.workers[name]
         how = chance.choice(["child", "main", "all"])
         if how == "main":
