@@ -29,7 +29,7 @@ def list_models(
     """
     from annotator.predictors.listing import listing
 
-    rows = listing(_settings(context))
+    rows = listing(own_settings(context))
     if as_json:
         print_json([row.as_dict() for row in rows])
         return
@@ -68,7 +68,7 @@ def pull_model(
 
     with watching() as watch:
         watch.begin("megabytes")
-        folder = pull(name, _settings(context), watch.note, _megabytes(watch), source)
+        folder = pull(name, own_settings(context), watch.note, _megabytes(watch), source)
     typer.echo(f"the weights of {name} are in {folder}")
 
 
@@ -117,7 +117,7 @@ def verify_model(
     """
     from annotator.predictors.verify import verify
 
-    settings = _settings(context)
+    settings = own_settings(context)
     results = [verify(name, settings) for name in names]
     if as_json:
         print_json([result.as_dict() for result in results])
@@ -129,7 +129,7 @@ def verify_model(
     typer.echo(f"{plural(len(results), 'model')} verified")
 
 
-def _settings(context: typer.Context) -> Settings:
+def own_settings(context: typer.Context) -> Settings:
     """Those of the project, or the defaults where there is none: models are shared by projects."""
     from annotator.errors import ProjectNotFound
     from annotator.settings import Settings

@@ -81,6 +81,78 @@ def train_mivolo(
     typer.echo(f"use it as mivolo:{result.model}")
 
 
+@train.command("mllm")
+def train_mllm(
+    context: typer.Context,
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="A llava dataset with a split.")],
+    out: Annotated[Path, OUT],
+    base: Annotated[str, typer.Option("--from", metavar="NAME|FOLDER", help="A named model, or a llava-hf folder.")],
+    method: Annotated[str, typer.Option(help="full, lora, or qlora (4-bit base, for one GPU).")] = "full",
+    epochs: Annotated[float, typer.Option(min=0, help="Times through the training split.")] = 1.0,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps, instead of epochs.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Conversations of one pass on one device.")] = 32,
+    accumulate: Annotated[int, typer.Option(min=1, help="Passes of one step.")] = 1,
+    rate: Annotated[float, typer.Option(min=0, help="Highest learning rate.")] = 2e-6,
+    save_steps: Annotated[int, typer.Option(min=1, help="Steps between checkpoints; each is evaluated.")] = 450,
+    patience: Annotated[int, typer.Option(min=1, help="Evaluations without a better one before it stops.")] = 4,
+    people: Annotated[int, typer.Option(min=1, help="People of the validation split that are asked.")] = 2000,
+    precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    checkpointing: Annotated[bool, typer.Option("--checkpointing", help="Less memory, a third more time.")] = False,
+    device: Annotated[str, typer.Option(help="auto or cpu; several GPUs by accelerate launch.")] = "auto",
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read pictures.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Fine-tune a LLaVA or ShareGPT4V on the paper's question; killed, the same command goes on.
+
+    Example: annotator train mllm dataset-llava mllm-may --from sharegpt4v-7b --method qlora --precision bfloat16
+    """
+    from annotator.training.mllm.conversations import read_conversations
+    from annotator.training.mllm.recipe import Recipe
+    from annotator.training.mllm.train import fine_tune
+
+    recipe = Recipe(
+        str(_base(context, base)), _one_of(method, "full", "lora", "qlora"), epochs, steps, batch, accumulate, rate,
+        save_steps=save_steps, patience=patience, validation_people=people,
+        precision=_one_of(precision, "float32", "bfloat16"), checkpointing=checkpointing, seed=seed,
+    )  # fmt: skip
+    result = fine_tune(
+        read_conversations(dataset), recipe, out, device=device, workers=workers,
+        say=lambda text: typer.echo(text, err=True),
+    )  # fmt: skip
+    if as_json:
+        print_json(result)
+        return
+    typer.echo(f"best after {result.step:,} steps: MAE {result.mae:.2f}, gender {result.gender_accuracy:.1%}")
+    typer.echo(f"use it as llava:{result.model}")
+
+
+def _base(context: typer.Context, name: str) -> Path:
+    """The folder of a named model, or the folder itself."""
+    from annotator.cli.models import own_settings
+    from annotator.predictors.places import locate
+
+    return Path(name) if Path(name).is_dir() else locate(name, "predictor", own_settings(context)).path
+
+
+def _one_of(value: str, *known: str) -> Any:
+    if value not in known:
+        raise typer.BadParameter(f"'{value}' is none of {', '.join(known)}")
+    return value
+
+
+@train.command("configs")
+def train_configs() -> None:
+    """List the accelerate configurations for several GPUs: FSDP and DeepSpeed, for 7B and 13B models.
+
+    Example: annotator train configs
+    """
+    from annotator.training import configs
+
+    for path in configs():
+        typer.echo(str(path))
+
+
 def _facts(result: Result) -> dict[str, Any]:
     return {
         "model": str(result.model),
