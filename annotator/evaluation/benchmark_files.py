@@ -10,7 +10,6 @@ import numpy as np
 
 from annotator.domain import Gender
 from annotator.evaluation.answers import STATES, Answers, Truths
-from annotator.evaluation.bootstrap import Interval
 from annotator.evaluation.grid import Grid, heading, interval_cell
 from annotator.evaluation.measuring import Metrics, Row, Versus
 from annotator.evaluation.published import PublishedRow
@@ -141,8 +140,3 @@ def _bounded(column: np.ndarray) -> np.ndarray:
 def _finite(value: float) -> float | None:
     """JSON has no NaN and no infinity."""
     return value if math.isfinite(value) else None
-
-
-def interval_text(name: str, interval: Interval) -> str:
-    """A heading with its figure."""
-    return f"{heading(name)} {interval_cell(name, interval)}"
