@@ -24,6 +24,9 @@ from annotator.store.tables import AnnotatorRow, EventRow, LabelRow, PersonRow, 
 from annotator.voting.machine import ENSEMBLE
 from annotator.voting.stopping import Verdict
 
+UNSURE = -1
+"""``wanted_votes`` while Label Studio is being told of another number: it may hold either, and is told again."""
+
 
 @dataclass(frozen=True, slots=True)
 class StopReport:
@@ -117,20 +120,35 @@ def _move(
     answers: Mapping[int, int],
     problems: Mapping[int, int],
 ) -> tuple[Counter[str], int]:
-    """Every review task to its next state; Label Studio first, so that an interruption is made good next time."""
+    """Every review task to its next state; Label Studio is told before we believe it, and again after a break."""
     counts: Counter[str] = Counter()
     raised = 0
-    for row, task in _standings(store, settings, project, answers, problems):
-        after = next_state(task, min_votes=settings.settle_min_votes, max_votes=settings.settle_max_votes)
-        number = task_of(row.external, project)
+    moves = [
+        (row, next_state(task, min_votes=settings.settle_min_votes, max_votes=settings.settle_max_votes))
+        for row, task in _standings(store, settings, project, answers, problems)
+    ]
+    _be_unsure(store, [row for row, after in moves if _is_told(row, after, project)])
+    for row, after in moves:
         name = row.external
-        if number is not None and after.wanted != row.wanted_votes:
-            name = _give_to(client, project, number, after, row.external)
+        if _is_told(row, after, project):
+            name = _give_to(client, project, task_of(name, project) or 0, after, name)
             raised += after.wanted > row.wanted_votes
         _keep(store, row, after, name)
         kind = after.kind if after.kind is TaskKind.EXPERT else after.state
         counts[kind.value] += 1
     return counts, raised
+
+
+def _is_told(row: ReviewTaskRow, after: Next, project: int) -> bool:
+    """Whether Label Studio has to hear of this move."""
+    return after.wanted != row.wanted_votes and task_of(row.external, project) is not None
+
+
+def _be_unsure(store: Store, rows: Sequence[ReviewTaskRow]) -> None:
+    with store.write() as session:
+        values = [{"id": row.id, "wanted_votes": UNSURE} for row in rows]
+        if values:
+            session.execute(update(ReviewTaskRow), values)
 
 
 def _standings(
@@ -153,7 +171,7 @@ def _standings(
             row,
             Standing(
                 kind=row.kind,
-                wanted=row.wanted_votes,
+                wanted=settings.settle_min_votes if row.wanted_votes == UNSURE else row.wanted_votes,
                 answers=answers.get(task_of(row.external, project) or 0, 0),
                 counted=counted[person.id],
                 problems=problems.get(person.id, 0),

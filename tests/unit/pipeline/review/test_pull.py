@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from annotator.domain import Gender, LabelSource
-from annotator.errors import InputError
+from annotator.errors import InputError, ServiceError
 from annotator.pipeline.prelabel import prelabel
 from annotator.pipeline.review.status import review_status
 from annotator.store.tables import (
@@ -91,6 +91,20 @@ def test_votes_that_differ_are_asked_of_one_more_person_each_time_and_go_to_an_e
     pushed.pull()
     assert state_of(pushed, task)[:2] == (TaskKind.REVIEW, TaskState.OPEN)
     assert pushed.studio.offered(task)
+
+
+def test_a_pull_that_broke_off_after_label_studio_did_as_told_is_made_good_by_the_next(pushed: Any) -> None:
+    task = pushed.tasks_of(TaskKind.REVIEW)[0]
+    forged = pushed.studio.vote(task, 2, 30, "male", by=3)
+    pushed.studio.fail = lambda method, path: "after" if method == "PATCH" else None
+    with pytest.raises(ServiceError):
+        pushed.pull()
+    assert pushed.studio.tasks[task]["overlap"] == 4
+    pushed.studio.fail = lambda method, path: None
+    pushed.studio.delete(forged)
+    pushed.pull()
+    assert state_of(pushed, task) == (TaskKind.REVIEW, TaskState.OPEN, 3)
+    assert pushed.studio.tasks[task]["overlap"] == 3
 
 
 def test_an_edited_and_a_forged_vote_are_kept_and_count_when_a_lead_allows_them(pushed: Any) -> None:
