@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Select, func, insert, select, update
 from sqlalchemy.orm import Session
 
-from annotator.jobs.portions import give_up
+from annotator.jobs.isolation import give_up
 from annotator.store.base import now
 from annotator.store.runs import AttemptRow, AttemptState, BatchRow, BatchState, RunRow, RunState
 from annotator.store.session import Store

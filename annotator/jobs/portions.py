@@ -1,4 +1,4 @@
-"""The part of pre-labelling that is one batch: which images, and what becomes of those that break whoever tries."""
+"""The part of pre-labelling that is one batch of images."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice, takewhile
 
-from sqlalchemy import select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import select
 
 from annotator.jobs.logs import said_of
-from annotator.pipeline import failures
-from annotator.pipeline.failures import Failure
 from annotator.pipeline.loading import load_ahead
 from annotator.pipeline.prelabel import Prelabelling
 from annotator.store.session import Store
@@ -49,17 +46,6 @@ def prelabel_portion(work: Prelabelling, keys: Sequence[int], stopped: Callable[
             with said_of(image=failure.subject, model=work.version):
                 log.warning("%s: %s", failure.name, failure.message)
     return dict(counts)
-
-
-def give_up(session: Session, keys: Sequence[int], error: str) -> None:
-    """Mark images that broke every worker as failed, so that they hold up nobody else."""
-    rows = session.scalars(select(ImageRow).where(ImageRow.id.in_(keys), ImageRow.state == ImageState.PENDING)).all()
-    lost = [
-        Failure(row.sha256, row.name, "broke_worker", f"every attempt at this image alone failed: {error}")
-        for row in rows
-    ]
-    failures.record(session, failures.PRELABEL, lost)
-    session.execute(update(ImageRow).where(ImageRow.id.in_([row.id for row in rows])).values(state=ImageState.FAILED))
 
 
 def _rows(work: Prelabelling, keys: Sequence[int]) -> Iterator[Sequence[ImageRow]]:

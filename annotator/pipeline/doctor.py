@@ -18,13 +18,13 @@ FREE_GIGABYTES = 2.0
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Look at the database, the weights, the device, the disk, and at Label Studio where one is set.
+    """Look at the database, the broker, the weights, the device, the disk, and at Label Studio where one is set.
 
     A part that cannot be looked at because another one is broken is left out.
     """
     database = _database(settings)
     models, weights = _models(settings)
-    found = [database, weights, *guarded("device", lambda: [_device(settings)]), *_disks(settings)]
+    found = [database, *_broker(settings), weights, *guarded("device", lambda: [_device(settings)]), *_disks(settings)]
     if not settings.label_studio_url:
         unset = "not set; needed for the review only"
         return [*found, Finding("Label Studio", Level.NOTE, unset, "set label_studio_url and label_studio_api_key")]
@@ -60,6 +60,28 @@ def _database(settings: Settings) -> Finding:
             "database", Level.PROBLEM, f"{hidden(url)}: {type(error).__name__}", "check database_url and its server"
         )
     return Finding("database", Level.OK, f"{hidden(url)}, {people:,} people")
+
+
+def _broker(settings: Settings) -> Iterator[Finding]:
+    """The Redis that carries jobs to workers; nothing where none is set, since jobs run inside the command then."""
+    if settings.broker_url is None:
+        return
+    from redis import Redis
+    from redis.exceptions import RedisError
+
+    try:
+        with Redis.from_url(settings.broker_url.get_secret_value(), socket_connect_timeout=3) as broker:
+            version = broker.info("server")["redis_version"]
+            policy = broker.config_get("maxmemory-policy").get("maxmemory-policy", "noeviction")
+    except (RedisError, ValueError) as error:
+        mend = "check broker_url and that Redis runs; without broker_url jobs run inside the command"
+        yield Finding("broker", Level.PROBLEM, f"does not answer: {type(error).__name__}", mend)
+        return
+    if policy != "noeviction":
+        words = f"Redis {version} may throw messages away ({policy}); they would be sent again, later"
+        yield Finding("broker", Level.NOTE, words, "set maxmemory-policy noeviction")
+    else:
+        yield Finding("broker", Level.OK, f"Redis {version}")
 
 
 def _people(store: Store) -> int:

@@ -239,8 +239,8 @@ def test_a_batch_that_takes_too_long_is_split(store: Store, settings: Settings) 
     slow = settings.model_copy(update={"jobs_lease_seconds": 1.0, "jobs_time_limit": 0.1, "batch_images": 2})
     mean = MeanPredictor()
     mean.before = wait
-    tools = tools_with(store, slow, mean, detector=HalvesDetector())
-    run = planned(tools)
+    run = planned(tools_with(store, settings))
+    tools = tools_with(store, slow, mean, MeanPredictor("other", shift=8.0), detector=HalvesDetector())
     held = ledger.claim_next(store, run, "w", 30)
     assert held is not None
     assert perform(tools, held) == "again"

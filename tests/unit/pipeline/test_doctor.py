@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import SecretStr
 
 from annotator.pipeline import doctor
 from annotator.pipeline.doctor import examine
@@ -68,3 +69,10 @@ def test_a_label_studio_that_is_half_set_or_not_there(settings: Settings) -> Non
     assert "ANNOTATOR_LABEL_STUDIO_API_KEY" in found(half, "Label Studio").what
     whole = Settings(root=settings.root, label_studio_url="http://127.0.0.1:1", label_studio_api_key="a" * 40)
     assert "check label_studio_url" in found(whole, "Label Studio").mend
+
+
+def test_a_broker_that_does_not_answer_is_found(settings: Settings) -> None:
+    assert "broker" not in {one.area for one in examine(settings)}
+    there = settings.model_copy(update={"broker_url": SecretStr("redis://:hush@127.0.0.1:1/0")})
+    assert found(there, "broker").level is Level.PROBLEM
+    assert "hush" not in repr(examine(there))
