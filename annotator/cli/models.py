@@ -12,6 +12,8 @@ from annotator.cli.output import plural, print_json, watching
 from annotator.cli.project import project_settings
 
 if TYPE_CHECKING:
+    from annotator.evaluation.bootstrap import Interval
+    from annotator.pipeline.promote import Promotion
     from annotator.pipeline.watch import Watch
     from annotator.predictors.listing import Listed
     from annotator.settings import Settings
@@ -138,3 +140,72 @@ def own_settings(context: typer.Context) -> Settings:
         return project_settings(context)
     except ProjectNotFound:
         return Settings()
+
+
+@models.command("register")
+def register_model(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name of your own.")],
+    weights: Annotated[str, typer.Argument(metavar="FAMILY:PATH", help="As annotator train printed it.")],
+    dataset: Annotated[Path, typer.Option("--dataset", metavar="DATASET", help="What it was trained on.")],
+    replaces: Annotated[str, typer.Option("--replaces", metavar="PREDICTOR", help="Whose place it may take.")],
+) -> None:
+    """List a trained model with the dataset that it learnt from; it is used once it is promoted.
+
+    Example: annotator models register may mivolo:mivolo-may/model.pth.tar --dataset dataset --replaces mivolo-v2-384
+    """
+    from annotator.cli.project import project_store
+    from annotator.export.reading import checked_manifest
+    from annotator.pipeline.promote import register
+    from annotator.predictors.trained import Trained
+
+    settings = project_settings(context)
+    family, colon, path = weights.partition(":")
+    if not colon or family not in ("mivolo", "llava"):
+        raise typer.BadParameter("weights are named mivolo:PATH or llava:PATH")
+    identity = checked_manifest(dataset)["id"]
+    with project_store(settings) as store:
+        model = register(store, settings, Trained(name, family, str(Path(path).resolve()), "", identity, replaces))
+    typer.echo(f"{name}: sha256 {model.sha256[:12]}, trained on dataset {identity[:12]}, may replace {replaces}")
+
+
+@models.command("promote")
+def promote_model(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A registered model.")],
+    dataset: Annotated[Path, typer.Option("--dataset", metavar="DATASET", help="A LAGENDA dataset; its test split.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Use a trained model from now on, if it is not worse on held-out people than the one in its place.
+
+    Example: annotator models promote may --dataset dataset
+    """
+    from annotator.cli.project import project_store
+    from annotator.pipeline.promote import promote
+
+    settings = project_settings(context)
+    with project_store(settings) as store:
+        found = promote(store, settings, name, dataset)
+    if as_json:
+        print_json(found)
+    else:
+        for line in promotion_lines(found):
+            typer.echo(line)
+    if not found.accepted:
+        raise typer.Exit(1)
+
+
+def promotion_lines(found: Promotion) -> list[str]:
+    """What a promotion found, for people."""
+    age, gender = found.age.difference, found.gender.difference
+    return [
+        f"{plural(found.people, 'held-out person', 'held-out people')}: {found.incumbent} against {found.name}",
+        f"MAE {found.before['mae']:.2f} -> {found.scores['mae']:.2f}, by {age.value:+.2f} years, {_interval(age)}",
+        f"gender {found.before['gender_accuracy']:.1%} -> {found.scores['gender_accuracy']:.1%}, "  # noqa: ISC004
+        f"errors by {gender.value:+.3f}, {_interval(gender)}",
+        f"{found.why}: " + (f"{found.name} is used from now on" if found.accepted else "nothing changes"),
+    ]
+
+
+def _interval(found: Interval) -> str:
+    return f"95 % interval {found.low:+.3g} to {found.high:+.3g}"

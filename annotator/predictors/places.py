@@ -10,6 +10,7 @@ from annotator.demo import DEMO_MODELS, DEMO_NOTICE, weights_dir
 from annotator.errors import ConfigurationError, WeightsMissing
 from annotator.model_options import ModelOptions
 from annotator.predictors.catalogue import CATALOGUE, PROFILES, Entry, Family, Kind, entry
+from annotator.predictors.trained import read_trained
 from annotator.settings import Settings
 
 DETECTOR_FAMILIES = ("huggingface", "yunet", "yolo")
@@ -37,8 +38,14 @@ class Place:
 
 
 def model_options(name: str, settings: Settings) -> ModelOptions:
-    """How the model of that name is run: the catalogue's options, under the profile's, under ``[models.NAME]``."""
+    """How the model of that name is run: the catalogue's options, under the profile's, under ``[models.NAME]``.
+
+    A trained model has its weights from the project's list of those.
+    """
+    trained = read_trained(settings)
     own = settings.models.get(name, ModelOptions())
+    if name in trained:
+        own = trained[name].options.merged(own)
     target = own.weights or name
     options = CATALOGUE[target].options if target in CATALOGUE else ModelOptions()
     profile = PROFILES.get(settings.profile)

@@ -17,6 +17,7 @@ from annotator.predictors.builders import build_chat, build_detector, build_pred
 from annotator.predictors.catalogue import PROFILES, REMOTE, entry
 from annotator.predictors.lazy import Lazy
 from annotator.predictors.places import PREDICTOR_FAMILIES, locate, model_options
+from annotator.predictors.trained import in_use
 from annotator.settings import Settings
 
 GIVEN = "given"
@@ -40,6 +41,8 @@ class ModelSet:
 def open_models(settings: Settings) -> ModelSet:
     """The settings' profile, with its detector and predictors replaced by those that the settings name.
 
+    A trained model that was promoted to the place of one of these predictors is opened instead of it.
+
     Raises:
         UnknownName: a profile, detector or predictor is not known.
         WeightsMissing: weights are not on this machine; names the command that gets them.
@@ -48,7 +51,7 @@ def open_models(settings: Settings) -> ModelSet:
     if settings.profile not in PROFILES:
         raise UnknownName("profile", settings.profile, list(PROFILES))
     profile = PROFILES[settings.profile]
-    names = dict.fromkeys(settings.predictors or _predictors(settings))
+    names = dict.fromkeys(in_use(list(settings.predictors or _predictors(settings)), settings))
     for name in names:
         check_predictor(name, settings)
     return ModelSet(

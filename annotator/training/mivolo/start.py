@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from annotator.errors import InputError, UnknownName, WeightsMissing
-from annotator.predictors.mivolo.architecture import NAMED_CONFIGS, MiVOLO, MiVOLOConfig
+from annotator.predictors.mivolo.architecture import NAMED_CONFIGS, MiVOLO, MiVOLOConfig, ModelMeta
 from annotator.predictors.mivolo.checkpoint import load_model
 
 TINY = MiVOLOConfig(img_size=64, stem_hidden_dim=16, layers=(1, 3), embed_dims=(64, 128), num_heads=(2, 4), in_chans=6)
@@ -32,8 +32,21 @@ def sized(name: str, stage: int, drop: float) -> MiVOLOConfig:
     return replace(SIZES[name], in_chans=3 if stage == 1 else 6, drop_rate=drop, drop_path_rate=drop)
 
 
+def named_size(config: MiVOLOConfig) -> str:
+    """The name of a configuration's size.
+
+    Raises:
+        InputError: it has none.
+    """
+    plain = replace(config, in_chans=6, num_classes=3, drop_rate=0.0, drop_path_rate=0.0)
+    for name, known in SIZES.items():
+        if known == plain:
+            return name
+    raise InputError(f"only MiVOLOs of these sizes are trained: {', '.join(SIZES)}")
+
+
 def start(config: MiVOLOConfig, init: str, seed: int) -> MiVOLO:
-    """A model to train: from ``imagenet`` (timm's VOLO), ``random``, or weights at a path.
+    """A model to train: from ``imagenet`` (timm's VOLO), ``random``, or weights at a path, whose ``meta`` it keeps.
 
     Six channels from three-channel weights get both stems from their one stem. A head of other classes is not taken.
 
@@ -47,7 +60,7 @@ def start(config: MiVOLOConfig, init: str, seed: int) -> MiVOLO:
         look_straight(model)
     if init == RANDOM:
         return model
-    state = _imagenet(config) if init == IMAGENET else _given(Path(init), config)
+    state = _imagenet(config) if init == IMAGENET else _given(Path(init), config, model)
     if config.in_chans == 6 and "patch_embed.conv1.0.weight" not in state:
         state = two_stems(state)
     _take(model, state, init)
@@ -70,12 +83,15 @@ def _imagenet(config: MiVOLOConfig) -> State:
     return dict(source.state_dict())
 
 
-def _given(path: Path, config: MiVOLOConfig) -> State:
-    model = load_model(path, accelerated=False)
-    wanted = replace(config, in_chans=model.config.in_chans, num_classes=model.config.num_classes)
-    if replace(model.config, drop_rate=0, drop_path_rate=0) != replace(wanted, drop_rate=0, drop_path_rate=0):
+def _given(path: Path, config: MiVOLOConfig, model: MiVOLO) -> State:
+    """The weights at ``path``; ``model`` takes over what their age outputs mean, where it takes their head."""
+    source = load_model(path, accelerated=False)
+    wanted = replace(config, in_chans=source.config.in_chans, num_classes=source.config.num_classes)
+    if replace(source.config, drop_rate=0, drop_path_rate=0) != replace(wanted, drop_rate=0, drop_path_rate=0):
         raise InputError(f"{path} holds a MiVOLO of other sizes than --size asks for")
-    return dict(model.state_dict())
+    if source.config.num_classes == config.num_classes:
+        model.meta = ModelMeta.of(config, source.meta.min_age, source.meta.max_age, source.meta.avg_age)
+    return dict(source.state_dict())
 
 
 def two_stems(state: State) -> State:

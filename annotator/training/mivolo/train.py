@@ -36,7 +36,7 @@ MODEL_NAME = "model.pth.tar"
 STATE_NAME = "state.pt"
 RUN_NAME = "run.json"
 MAX_AGE = 122.0
-"""Ages are normalised over 0 to 122 years, as those of MiVOLO v2."""
+"""Ages are normalised over 0 to 122 years, as those of MiVOLO v2, unless the given weights do it otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +105,8 @@ class _Run:
             mixed_precision=recipe.precision, cpu=place.device == "cpu", step_scheduler_with_optimizer=False
         )
         config = sized(recipe.size, recipe.stage, recipe.drop)
-        self.meta = ModelMeta.of(config, 0.0, MAX_AGE)
         self.model = start(config, recipe.init, recipe.seed)
+        self.meta: ModelMeta = getattr(self.model, "meta", None) or ModelMeta.of(config, 0.0, MAX_AGE)
         self._identity = {"recipe": recipe.as_dict(), "dataset": dataset.id, "training": training}
         people = {name: dataset.splits[name] for name in (training, validation)}
         cache = place.out / "crops"

@@ -1,0 +1,155 @@
+"""Whether a trained model may take the place of the one that is used: only if it is not worse on held-out people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from annotator.errors import InputError
+from annotator.evaluation.bootstrap import Comparison, paired_bootstrap
+from annotator.export.reading import checked_manifest
+from annotator.images.decode import decode
+from annotator.pipeline.predict import predictions
+from annotator.predictors.base import PersonView, Predictor
+from annotator.predictors.registry import check_predictor, open_predictor
+from annotator.predictors.trained import Trained, find_trained, in_use, keep_trained
+from annotator.predictors.weights import weights_digest
+from annotator.settings import Settings
+from annotator.store.session import Store
+from annotator.store.tables import EventRow
+from annotator.training.people import KnownPerson, read_dataset
+
+MIN_PEOPLE = 30
+"""With fewer held-out people a model that is worse by years would pass."""
+
+HELD_OUT = ("test", "val")
+"""The first of these splits that a dataset has is held out."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """Of people in one order: |error| in years, and 1 for a wrong gender; NaN where there is no answer."""
+
+    age: Floats
+    gender: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """What came of it: differences of the losses, new minus old, negative where the new model is better."""
+
+    name: str
+    incumbent: str
+    people: int
+    age: Comparison
+    gender: Comparison
+    scores: dict[str, float]
+    before: dict[str, float]
+    accepted: bool
+    why: str
+
+
+def register(store: Store, settings: Settings, model: Trained) -> Trained:
+    """List a trained model with its dataset and scores; registering the same one again changes nothing but these.
+
+    Raises:
+        UnknownName: what it would replace is no predictor.
+        WeightsMissing: there are no weights at its place.
+    """
+    check_predictor(model.replaces, settings)
+    model = replace(model, sha256=weights_digest(settings.path(Path(model.weights))))
+    keep_trained(settings, model)
+    facts = {"name": model.name, "dataset": model.dataset, "replaces": model.replaces, "scores": dict(model.scores)}
+    with store.write() as session:
+        session.add(EventRow(kind="model_registered", subject=model.sha256, data=facts))
+    return model
+
+
+def promote(store: Store, settings: Settings, name: str, dataset: Path) -> Promotion:
+    """Compare a trained model with the one in its place on ``dataset``'s held-out people; use it if it is not worse.
+
+    It is worse where the 95 % interval of the paired difference, of the age's error or of the gender's, lies above
+    zero: then nothing changes. The next `annotator prelabel` uses a promoted model.
+
+    Raises:
+        UnknownName: there is no trained model of that name.
+        InputError: there are too few held-out people, or the model was trained on another split of other data.
+    """
+    model = find_trained(name, settings)
+    people = _held_out(dataset)
+    (incumbent,) = in_use([model.replaces], settings)
+    if incumbent == name:
+        raise InputError(f"'{name}' is in use already")
+    new, old = (losses(open_predictor(one, settings).get(), people) for one in (name, incumbent))
+    # somebody without an answer is no reason to prefer the model that gives none
+    age = paired_bootstrap(_worst(new.age, old.age), _worst(old.age, new.age), seed=settings.seed)
+    gender = paired_bootstrap(_worst(new.gender, old.gender), _worst(old.gender, new.gender), seed=settings.seed)
+    worse = [what for what, one in (("age", age), ("gender", gender)) if one.difference.low > 0]
+    why = f"worse in {' and '.join(worse)}" if worse else "not worse in age or gender"
+    found = Promotion(name, incumbent, len(people), age, gender, _scores(new), _scores(old), not worse, why)
+    if found.accepted:
+        keep_trained(settings, replace(model, scores=found.scores, promoted=True))
+    facts = {
+        "name": name,
+        "incumbent": incumbent,
+        "people": len(people),
+        "scores": found.scores,
+        "before": found.before,
+    }
+    kind = "model_promoted" if found.accepted else "model_refused"
+    with store.write() as session:
+        session.add(EventRow(kind=kind, subject=model.sha256, data={**facts, "why": why}))
+    return found
+
+
+def _held_out(dataset: Path) -> list[KnownPerson]:
+    checked_manifest(dataset)
+    splits = read_dataset(dataset).splits
+    name = next((name for name in HELD_OUT if splits.get(name)), None)
+    people = splits[name] if name else []
+    if len(people) < MIN_PEOPLE:
+        raise InputError(
+            f"{dataset} holds out {len(people)} people (split test, else val); a comparison needs {MIN_PEOPLE} or more"
+        )
+    return people
+
+
+def losses(predictor: Predictor, people: Sequence[KnownPerson]) -> Losses:
+    """What a predictor's answers about known people cost."""
+    ages, genders = [], []
+    with ThreadPoolExecutor(2) as pool:
+        for start in range(0, len(people), 64):
+            part = people[start : start + 64]
+            answers = [
+                one for batch in predictions(predictor, [_view(person) for person in part], pool) for one in batch
+            ]
+            for person, answer in zip(part, answers, strict=True):
+                known = answer.age is not None and person.age is not None
+                ages.append(abs((answer.age or 0.0) - (person.age or 0.0)) if known else np.nan)
+                female = answer.female_probability
+                wrong = np.nan if female is None or person.female is None else float((female >= 0.5) != person.female)
+                genders.append(wrong)
+    return Losses(np.array(ages), np.array(genders))
+
+
+def _view(person: KnownPerson) -> PersonView:
+    others = (*person.bodies, *person.faces)
+    pixels = decode(person.image.read_bytes()).pixels
+    return PersonView("", pixels, person.body, person.face, others, person.faces)
+
+
+def _worst(own: Floats, other: Floats) -> Floats:
+    """Losses with silence counted like the largest loss where the other one answered."""
+    largest = np.nanmax(np.concatenate([own, other, [0.0]]))
+    return np.where(np.isnan(own) & ~np.isnan(other), largest, own)
+
+
+def _scores(found: Losses) -> dict[str, float]:
+    return {"mae": float(np.nanmean(found.age)), "gender_accuracy": 1.0 - float(np.nanmean(found.gender))}
