@@ -5,7 +5,19 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ("mivolo", "mllm", "prelabel", "voting", "label_cost", "export", "report", "night", "million")
+NAMES = (
+    "mivolo",
+    "mllm",
+    "prelabel",
+    "voting",
+    "label_cost",
+    "export",
+    "report",
+    "night",
+    "million",
+    "backend",
+    "review",
+)
 
 
 def main() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from contextlib import closing, contextmanager
+from typing import Any, cast
 from urllib.parse import urljoin
 
 from prometheus_client.registry import Collector
@@ -19,11 +20,12 @@ from annotator.pipeline import failures
 from annotator.pipeline.failures import Failure
 from annotator.pipeline.gauges import Gauges
 from annotator.pipeline.prelabel import Prelabelling
-from annotator.pipeline.single import ImageResult, prelabel_image
+from annotator.pipeline.single import ImageResult, prelabel_image, stored_result
 from annotator.predictors.registry import ModelSet, open_models
 from annotator.settings import Settings
 from annotator.store.session import Store, open_store
 from annotator.store.tables import EventRow, FailureRow
+from ml_backend.child import Child
 
 STAGE = "labelstudio"
 """The stage under which failures of the backend are kept; the subject is the task's image address."""
@@ -80,6 +82,46 @@ class PipelineEngine:
         if known is not None:
             with self._store.write() as session:
                 failures.forget(session, STAGE, [subject])
+
+
+class RemoteEngine(PipelineEngine):
+    """Reads what is known itself, and has a child process work out the rest; loads no model."""
+
+    def __init__(self, store: Store, settings: Settings, models: ModelSet, child: Child) -> None:
+        super().__init__(store, settings, models)
+        self._child = child
+
+    def prelabel(self, data: bytes, *, name: str, uri: str) -> ShownImage:
+        """The people on one image; a read where this version has seen the same bytes.
+
+        Raises:
+            ImageError: the image cannot be used.
+            ServiceError: the child died of it.
+        """
+        known = stored_result(self._current(), hashlib.sha256(data).hexdigest())
+        if known is None:
+            return self._child.prelabel(data, name=name, uri=uri)
+        self._forget_failure(uri)
+        return shown(known, self._notices)
+
+    def collectors(self) -> list[Collector]:
+        """What the database knows and how long the child's models take, for Prometheus."""
+        return [Gauges(self._store), cast("Collector", self._child)]
+
+
+@contextmanager
+def open_remote_engine(settings: Settings) -> Iterator[RemoteEngine]:
+    """The pre-labeller of one project with its models loaded in a process of their own, as long as the context lasts.
+
+    Raises:
+        DatabaseError: the database has no tables, or those of another version.
+        AnnotatorError: the profile names a model that is not known, not here, or broken.
+    """
+    share_cores(settings.backend_threads)
+    with open_store(settings.resolved_database_url) as store, closing(Child(settings)) as child:
+        models = open_models(settings)
+        child.start()
+        yield RemoteEngine(store, settings, models, child)
 
 
 @contextmanager

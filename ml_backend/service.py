@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, wait
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
@@ -20,15 +22,18 @@ from annotator.labelstudio.payload import ShownImage, prediction
 from annotator.settings import Settings
 from ml_backend.drawing import answer_drawn
 from ml_backend.engine import Prelabeller
-from ml_backend.memory import Memory
+from ml_backend.memory import Memory, Remembered, encode
 from ml_backend.metrics import Metrics
 from ml_backend.protocol import PredictRequest, Refused, SetupRequest, WebhookEvent
 from ml_backend.workers import Workers
 
 log = logging.getLogger(__name__)
 
-Entry = dict[str, Any] | list[Any]
-"""One task's place in ``results``: a prediction, or ``[]``."""
+VERSION_SECONDS = 1.0
+"""Remembered answers are given for so long without asking the engine whether another version came."""
+
+FAILED = b"[]"
+"""What stands in the place of a task that was not pre-labelled."""
 
 
 class Service:
@@ -39,14 +44,19 @@ class Service:
         self._seconds = settings.backend_seconds
         self._workers: Workers[ShownImage] = Workers(settings.backend_threads)
         self._memory = Memory()
-        self._default_controls = read_controls(config_text(WHOLE_IMAGE))
+        self._version, self._asked_at = engine.version, time.monotonic()
         self.metrics = Metrics()
         self.metrics.watch_pending(lambda: self._workers.pending)
 
     @property
+    def known_version(self) -> str:
+        """The ensemble's version as of the last request that asked for it; takes no time."""
+        return self._version
+
     def version(self) -> str:
-        """The ensemble's version."""
-        return self._engine.version
+        """The ensemble's version as of now."""
+        self._version, self._asked_at = self._engine.version, time.monotonic()
+        return self._version
 
     def stop(self) -> None:
         """Let running work finish for a moment and drop the rest."""
@@ -60,11 +70,11 @@ class Service:
         """
         if not (request.labeling_config or "").strip():
             raise Refused(422, "the project has no labeling configuration yet; save one, then connect the backend")
-        self._controls(request.labeling_config)
-        return {"model_version": self.version}
+        controls_of(request.labeling_config or "")
+        return {"model_version": self.version()}
 
-    def predict(self, request: PredictRequest) -> dict[str, Any]:
-        """One entry for each task, in order.
+    def predict(self, request: PredictRequest) -> bytes:
+        """The answer as JSON: one entry for each task, in order.
 
         After ``backend_seconds`` the rest is answered with ``[]`` and goes on in the background, so that the next call
         finds it done.
@@ -75,6 +85,30 @@ class Service:
         with self.metrics.requests.time():
             return self._predict(request)
 
+    def remembered(self, request: PredictRequest) -> bytes | None:
+        """The answer where every task's is remembered: no waiting, no database. ``None`` where that is not so.
+
+        Raises:
+            Refused: 422, the labeling configuration cannot hold a pre-label.
+        """
+        start = time.monotonic()
+        if request.drawn is not None or start > self._asked_at + VERSION_SECONDS:
+            return None
+        controls = controls_of(request.label_config or "")
+        found = [self._recall(task, controls) for task in request.tasks]
+        entries = [one.entry(controls) for one in found if one is not None]
+        if len(entries) < len(found):
+            return None
+        self.metrics.tasks.labels("remembered").inc(len(entries))
+        self.metrics.requests.observe(time.monotonic() - start)
+        return _answer(entries, self._version)
+
+    def _recall(self, task: Any, controls: Controls) -> Remembered | None:
+        try:
+            return self._memory.get(_address(task, controls), self._version)
+        except ImageError:
+            return None
+
     def hear(self, event: WebhookEvent) -> None:
         """Keep a webhook's action and ids as a hint; what is lost here is found by pulling."""
         ids = event.ids()
@@ -82,26 +116,18 @@ class Service:
         self.metrics.webhooks.labels(event.action if event.action in KNOWN_ACTIONS else "other").inc()
         self._engine.record_event("webhook", subject, {"action": event.action, "ids": ids})
 
-    def _predict(self, request: PredictRequest) -> dict[str, Any]:
+    def _predict(self, request: PredictRequest) -> bytes:
         deadline = time.monotonic() + self._seconds
-        controls = self._controls(request.label_config)
-        version = self.version
+        controls = controls_of(request.label_config or "")
+        version = self.version()
         waiting = [self._begin(task, controls, version, len(request.tasks)) for task in request.tasks]
         wait([future for future in waiting if future is not None], timeout=max(0.0, deadline - time.monotonic()))
         shown = [self._outcome(future) for future in waiting]
         if request.drawn is not None:
-            results: list[Entry] = [answer_drawn(image, request.drawn, controls, version) for image in shown]
-        else:
-            results = [[] if image is None else prediction(image, controls, version) for image in shown]
-        return {"results": results, "model_version": version}
-
-    def _controls(self, xml: str | None) -> Controls:
-        if not (xml or "").strip():
-            return self._default_controls
-        try:
-            return read_controls(xml or "")
-        except InputError as error:
-            raise Refused(422, str(error)) from None
+            drawn = [answer_drawn(image, request.drawn, controls, version) for image in shown]
+            return _answer([encode(one) for one in drawn], version)
+        entries = [FAILED if image is None else encode(prediction(image, controls, version)) for image in shown]
+        return _answer(entries, version)
 
     def _begin(self, task: Any, controls: Controls, version: str, urgency: int) -> Future[ShownImage] | None:
         """The future answer of one task; ``None`` where the task has no address to look at."""
@@ -115,7 +141,7 @@ class Service:
         if known is not None:
             self.metrics.tasks.labels("remembered").inc()
             future: Future[ShownImage] = Future()
-            future.set_result(known)
+            future.set_result(known.image)
             return future
         return self._workers.submit(f"{version} {address}", lambda: self._work(address, number, version), urgency)
 
@@ -133,7 +159,7 @@ class Service:
             self._fail(address, number, error)
             raise
         self.metrics.tasks.labels("done").inc()
-        if self.version == version:  # else a new fit arrived meanwhile, and the image is already by that
+        if self._engine.version == version:  # else a new fit arrived meanwhile, and the image is already by that
             self._memory.put(address, version, image)
         return image
 
@@ -164,6 +190,23 @@ KNOWN_ACTIONS = frozenset(
     for verb in ("CREATED", "UPDATED", "DELETED")
 ) | {"START_TRAINING"}
 """Actions that are counted by name; a label value of a metric must not be the sender's choice."""
+
+
+@lru_cache(maxsize=16)
+def controls_of(xml: str) -> Controls:
+    """The controls of a labeling configuration; of ours where it is empty.
+
+    Raises:
+        Refused: 422, it cannot hold a pre-label; says what it lacks.
+    """
+    try:
+        return read_controls(xml if xml.strip() else config_text(WHOLE_IMAGE))
+    except InputError as error:
+        raise Refused(422, str(error)) from None
+
+
+def _answer(entries: Sequence[bytes], version: str) -> bytes:
+    return b'{"results":[' + b",".join(entries) + b'],"model_version":' + encode(version) + b"}"
 
 
 def _address(task: Any, controls: Controls) -> str:

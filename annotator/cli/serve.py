@@ -22,10 +22,10 @@ def serve(
     """
     from annotator.jobs.logs import set_up_logs
     from ml_backend.app import run
-    from ml_backend.pipeline_engine import open_engine
+    from ml_backend.pipeline_engine import open_remote_engine
 
     settings = project_settings(context)
     set_up_logs(settings.log_format)
-    with open_engine(settings) as engine:
+    with open_remote_engine(settings) as engine:
         typer.echo(f"ML backend at http://{host}:{port}, version {engine.version}; Ctrl-C stops it")
         run(settings, engine, host, port, engine.collectors())

@@ -12,6 +12,9 @@ BATCH = 500
 """Tasks or predictions in one request: Label Studio works through more of them no faster, and its memory grows."""
 
 
+PREDICTED_ITEMS = 80_000
+"""Items of predictions in one request: about 25 MB, of which Label Studio makes 250 MB for a moment."""
+
 RESERVED = "reserved network address"
 """What Label Studio says of an address that its private-address rule forbids."""
 
@@ -152,6 +155,29 @@ def batches(rows: Sequence[Any], size: int = BATCH) -> Iterator[Sequence[Any]]:
     [[1, 2], [3]]
     """
     return (rows[start : start + size] for start in range(0, len(rows), size))
+
+
+def weight(prediction: Mapping[str, Any]) -> int:
+    """How large a prediction is: its items, and one for itself."""
+    return 1 + len(prediction["result"])
+
+
+def prediction_batches(rows: Sequence[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    """Predictions in requests that are as large as is sensible, by the regions and answers that they hold.
+
+    Label Studio counts all tasks of the project anew after each request, which takes seconds with 10,000 of them: in
+    requests of 500 predictions that was nine tenths of the time.
+    """
+    part: list[Mapping[str, Any]] = []
+    size = 0
+    for row in rows:
+        part.append(row)
+        size += weight(row)
+        if size >= PREDICTED_ITEMS:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
 
 
 def _on_tasks(client: LabelStudio, number: int, action: str, tasks: Sequence[int]) -> None:

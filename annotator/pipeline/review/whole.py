@@ -33,6 +33,9 @@ from annotator.store.tables import FailureRow, ImageRow, ImageState, PersonRow, 
 from annotator.store.upsert import upsert
 
 Task = dict[str, Any]
+Stale = tuple[Task, list[dict[str, Any]]]
+"""A task and the predictions that it should hold."""
+
 BACKEND_STAGE = "labelstudio"
 """The stage under which the ML backend keeps its failures, by a task's address."""
 
@@ -123,8 +126,8 @@ def _fill(push: Push, tasks: Sequence[Task], images: Mapping[int, int]) -> tuple
     ours = [task for task in tasks if task["id"] in images]
     push.watch.begin("tasks pre-labelled", len(ours))
     filled = unchanged = 0
+    stale: list[Stale] = []
     for part in studio.batches(ours):
-        stale = []
         with push.store.read() as session:
             shown = _shown(session, push, {images[task["id"]] for task in part})
             known = _pushed(session, push, [task["id"] for task in part])
@@ -137,17 +140,20 @@ def _fill(push: Push, tasks: Sequence[Task], images: Mapping[int, int]) -> tuple
                 unchanged += 1
             else:
                 stale.append((task, wanted))
-        _replace(push, stale)
-        filled += len(stale)
+                filled += 1
+        if sum(studio.weight(one) for _, wanted in stale for one in wanted) >= studio.PREDICTED_ITEMS:
+            _replace(push, stale)
+            stale = []
         push.watch.step(len(part))
+    _replace(push, stale)
     return filled, unchanged
 
 
-def _replace(push: Push, stale: Sequence[tuple[Task, list[dict[str, Any]]]]) -> None:
+def _replace(push: Push, stale: Sequence[Stale]) -> None:
     """Old predictions go before new ones come and the digest is kept last: whatever is interrupted is done again."""
     studio.delete_predictions_of(push.client, push.project, [task["id"] for task, _ in stale if task["predictions"]])
     rows = [{"task": task["id"], **one} for task, wanted in stale for one in wanted]
-    for part in studio.batches(rows):
+    for part in studio.prediction_batches(rows):
         stored = push.client.import_predictions(push.project, part)
         if stored != len(part):
             raise ServiceError(f"Label Studio stored {stored} of {len(part)} predictions; see its log and push again")

@@ -127,9 +127,11 @@ def test_the_second_call_is_a_read(client: TestClient, engine: Any, fetcher: Any
     assert fetcher.reads == 1
 
 
-def test_a_new_version_is_asked_again(client: TestClient, engine: Any) -> None:
+def test_a_new_version_is_asked_again(client: TestClient, engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     predict(client, task(1))
     engine.version = "ensemble-2"
+    assert predict(client, task(1))[0]["model_version"] == "ensemble-1"  # remembered answers are a second late
+    monkeypatch.setattr("ml_backend.service.VERSION_SECONDS", -1)
     assert predict(client, task(1))[0]["model_version"] == "ensemble-2"
     assert len(engine.calls) == 2
 
