@@ -14,7 +14,7 @@ NAMES = (
     "export",
     "report",
     "night",
-    "million",
+    "million", "training",
     "backend",
     "review",
 )

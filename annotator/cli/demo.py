@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,12 +21,21 @@ def demo(
     ),
     pictures: Annotated[int, typer.Option(min=2, help="How many pictures to draw.")] = 300,
     seed: Annotated[int, typer.Option(help="Seed of the pictures and the simulated votes.")] = 0,
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="Instead: weakened models learn from one round of review.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Try everything on drawn figures: no download, no GPU, no Label Studio; a minute or two.
 
+    With --retrain the loop is closed: both models are weakened, simulated annotators settle everybody, the models learn
+    from the labels and are measured on pictures that neither training nor review saw. That takes about five minutes.
+
     Example: annotator demo demo-out --pictures 100
     """
+    if retrain:
+        _retrain(directory.resolve(), pictures, seed, as_json)
+        return
     from annotator.pipeline.demo import run_demo
 
     with watching() as watch:
@@ -34,6 +44,29 @@ def demo(
         print_json(report)
     else:
         _print(report)
+
+
+def _retrain(directory: Path, pictures: int, seed: int, as_json: bool) -> None:
+    from annotator.errors import InputError
+    from annotator.pipeline.demo_retrain import run_retraining
+
+    if directory.exists() and any(directory.iterdir()):
+        raise InputError(f"{directory} is not empty; a retraining demo needs a new folder")
+    with watching() as watch:
+        changes = run_retraining(directory, pictures=pictures, seed=seed, watch=watch)
+    if as_json:
+        print_json([asdict(change) for change in changes])
+        return
+    for change in changes:
+        typer.echo(f"{change.name}: {change.why}, {'used from now on' if change.promoted else 'not used'}")
+        for what, (before, after), unit in (
+            ("MAE", change.mae, " years"),
+            ("gender", change.gender_accuracy, ""),
+        ):
+            typer.echo(
+                f"  {what} on {change.people:,} unseen: {before.value:.3f} ({before.low:.3f} to {before.high:.3f})"
+                f" -> {after.value:.3f} ({after.low:.3f} to {after.high:.3f}){unit}"
+            )
 
 
 def _print(report: DemoReport) -> None:

@@ -52,7 +52,7 @@ class Augmentation:
             if self.shift and crops[slot].any():
                 crops[slot] = move(crops[slot], *moves[slot].tolist())
         if self.brightness:
-            crops = np.clip(crops * np.float32(1.0 + light), 0, 255).astype(np.uint8)
+            crops = cv2.convertScaleAbs(crops.reshape(-1, crops.shape[2] * 3), alpha=1.0 + light).reshape(crops.shape)
         return np.ascontiguousarray(crops[:, :, ::-1]) if draws[2] < self.mirror else crops
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainingArguments, set_seed
+from transformers import PrinterCallback, TrainingArguments, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from annotator.errors import ConfigurationError, InputError
@@ -97,6 +97,7 @@ def fine_tune(
         eval_dataset=Pictures(data.splits[validation], int(config.vision_config.image_size)),
         data_collator=Collator(script, _pad(tokenizer), dtype),
     )
+    trainer.remove_callback(PrinterCallback)  # it prints dicts to stdout; our own lines say more
     trainer.train(resume_from_checkpoint=get_last_checkpoint(str(out)))
     if "step" not in trainer.best:
         trainer.evaluate()
