@@ -14,7 +14,8 @@ NAMES = (
     "export",
     "report",
     "night",
-    "million", "training",
+    "million",
+    "training",
     "backend",
     "review",
 )

@@ -32,7 +32,7 @@ from annotator.training.people import KnownPerson
 UNSEEN_SEED = 51_000_000
 """Far from the seeds of demos and of the shipped weights' training."""
 
-NOISE = {"mivolo": 0.3, "llava": 2.0}
+NOISE = {"mivolo": 0.3, "llava": 1.0}
 """Noise in the layers that give the answer, in standard deviations of their weights, that makes the models weak."""
 
 RECIPES: Mapping[str, dict[str, Any]] = {
@@ -118,7 +118,7 @@ def _weaken(family: str, folder: Path, seed: int) -> Path:
 
     source = weights_dir("demo-mllm")
     llava = load_llava(source)
-    _disturb([llava.model.multi_modal_projector.linear_2.weight], NOISE[family])
+    _disturb([llava.model.multi_modal_projector.linear_2.weight, llava.lm_head.weight], NOISE[family])
     save_llava(llava, load_tokenizer(source), folder)
     return folder
 
