@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from prometheus_client import Metric
@@ -110,10 +111,10 @@ class Child:
             process.join(10)
             raise ServiceError(f"the models cannot be opened: {trouble[1]}")
         self._pipe = ours
-        threading.Thread(target=self._listen, args=(ours,), name="child", daemon=True).start()
+        threading.Thread(target=self._listen, args=(ours, process), name="child", daemon=True).start()
         return ours
 
-    def _listen(self, pipe: Connection) -> None:
+    def _listen(self, pipe: Connection, process: SpawnProcess) -> None:
         """Hand answers to those who wait, until the process ends."""
         try:
             while True:
@@ -125,6 +126,7 @@ class Child:
                 else:
                     future.set_exception(_raised(trouble))
         except (EOFError, OSError):
+            process.join(10)  # so that nothing is left of it
             self._give_up(pipe)
 
     def _give_up(self, pipe: Connection) -> None:
