@@ -34,8 +34,8 @@ WINDOWS = tuple(product(_SPANS, _SPANS))
 
 ALIKE = 0.94
 """Correlation of two grey pictures from which on they show the same."""
-UNLIKE = 0.75
-"""Below this correlation no change of size by a few pixels makes it `ALIKE`."""
+UNLIKE = 0.6
+"""Below this correlation at the window's own size no change by a few pixels makes it `ALIKE`."""
 _STRETCH = (0, -1, 1, -2, 2, -3, 3)
 
 Hashes = NDArray[np.uint64]
@@ -107,6 +107,6 @@ def looks_like(part: Grey, whole: Grey, window: int) -> bool:
         likeness = float(found.max())
         if likeness >= ALIKE:
             return True
-        if likeness < UNLIKE:
+        if likeness < UNLIKE and taller == wider == 0:
             return False
     return False

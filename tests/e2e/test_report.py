@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from annotator.evaluation.report.page import render
 from tests.helpers.report_data import people, report
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
-ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")
 SECTIONS = (
     "How good the pre-labels are",
     "Predictor against predictor",
@@ -24,23 +22,15 @@ SECTIONS = (
 
 
 @pytest.fixture(scope="module")
-def browser(browser_program: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=browser_program, args=list(ARGUMENTS))
-        yield opened
-        opened.close()
-
-
-@pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_text(render(report(people(4000))), encoding="utf-8")
     return path
 
 
-def opened(browser: Browser, file: Path, scheme: str, width: int) -> Page:
+def opened(chromium: Browser, file: Path, scheme: str, width: int) -> Page:
     """The page, which may ask for nothing but itself and say nothing on the console."""
-    context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 800})  # type: ignore[arg-type]
+    context = chromium.new_context(color_scheme=scheme, viewport={"width": width, "height": 800})  # type: ignore[arg-type]
     page = context.new_page()
     page.on("request", lambda request: asked.append(request.url))
     page.on("console", lambda message: asked.append(message.text))
@@ -69,8 +59,8 @@ def style(page: Page, selector: str, name: str) -> str:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_everything_can_be_read_in_light_and_dark(browser: Browser, file: Path, scheme: str) -> None:
-    page = opened(browser, file, scheme, 1280)
+def test_everything_can_be_read_in_light_and_dark(chromium: Browser, file: Path, scheme: str) -> None:
+    page = opened(chromium, file, scheme, 1280)
     card = style(page, ".card", "backgroundColor")
     assert (luminance(card) > 0.5) is (scheme == "light")
     for selector, name in (("h1", "color"), (".soft", "color"), (".card svg text", "fill"), (".reason", "color")):
@@ -83,8 +73,8 @@ def test_everything_can_be_read_in_light_and_dark(browser: Browser, file: Path, 
 
 
 @pytest.mark.parametrize("width", [1280, 768, 360])
-def test_nothing_sticks_out_at_any_width(browser: Browser, file: Path, width: int) -> None:
-    page = opened(browser, file, "light", width)
+def test_nothing_sticks_out_at_any_width(chromium: Browser, file: Path, width: int) -> None:
+    page = opened(chromium, file, "light", width)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     outside = page.evaluate(
         "[...document.querySelectorAll('.card, svg, img')].filter(one => !one.closest('.scroll')"
@@ -94,8 +84,8 @@ def test_nothing_sticks_out_at_any_width(browser: Browser, file: Path, width: in
     page.context.close()
 
 
-def test_pictures_are_drawn_and_names_are_text(browser: Browser, file: Path) -> None:
-    page = opened(browser, file, "light", 1280)
+def test_pictures_are_drawn_and_names_are_text(chromium: Browser, file: Path) -> None:
+    page = opened(chromium, file, "light", 1280)
     assert page.evaluate("[...document.images].every(one => one.complete && one.naturalWidth > 0)")
     assert page.locator("img").count() == 1
     assert page.get_by_text("<script>alert(1)</script>").count() == 1
