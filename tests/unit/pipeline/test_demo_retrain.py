@@ -17,7 +17,7 @@ def test_both_models_are_weakened_retrained_and_measured(tmp_path: Path, monkeyp
         "llava": {**demo_retrain.RECIPES["llava"], "steps": 4, "save_steps": 2, "validation_people": 8},
     }
     monkeypatch.setattr(demo_retrain, "RECIPES", short)
-    mivolo, mllm = run_retraining(tmp_path / "demo", pictures=80, unseen=20)
+    mivolo, mllm = run_retraining(tmp_path / "demo", pictures=130, unseen=20)
     for change in (mivolo, mllm):
         assert change.people > 20
         assert change.promoted == ("not worse" in change.why)
