@@ -20,9 +20,10 @@ from typing import Any
 
 from prometheus_client import Metric
 
+from annotator.domain import Box
 from annotator.errors import AnnotatorError, ImageError, ServiceError
 from annotator.jobs.metrics import MODEL_SECONDS
-from annotator.labelstudio.payload import ShownImage
+from annotator.labelstudio.payload import ShownImage, ShownPerson
 from annotator.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -33,8 +34,8 @@ NICE = 5
 Trouble = tuple[str | None, str, bool]
 """An error on its way between the processes: an image's reason, the message, whether it was raised on purpose."""
 
-Asked = tuple[bytes, str, str] | None
-"""An image's bytes, name and address; ``None`` asks for the models' metrics."""
+Asked = tuple[bytes, str, str] | tuple[bytes, Box] | None
+"""An image's bytes, name and address, or its bytes and a drawn box; ``None`` asks for the models' metrics."""
 
 DIED = "the process with the models ended while it worked; it is started again"
 
@@ -68,6 +69,16 @@ class Child:
             ServiceError: the process died.
         """
         found: ShownImage = self._ask((data, name, uri))
+        return found
+
+    def judge(self, data: bytes, box: Box) -> ShownPerson:
+        """The person in a box that somebody drew on an image.
+
+        Raises:
+            ImageError: the image cannot be used, or the box holds nothing of it.
+            ServiceError: the process died.
+        """
+        found: ShownPerson = self._ask((data, box))
         return found
 
     def collect(self) -> list[Metric]:
@@ -154,10 +165,14 @@ def serve(settings: Settings, pipe: Connection) -> None:
     pipe.send(None)
     lock = threading.Lock()
 
-    def work(number: int, data: bytes, name: str, uri: str) -> None:
-        result, trouble = None, None
+    def work(number: int, data: bytes, *about: Any) -> None:
+        result: ShownImage | ShownPerson | None = None
+        trouble = None
         try:
-            result = engine.prelabel(data, name=name, uri=uri)
+            if isinstance(about[0], Box):
+                result = engine.judge(data, about[0])
+            else:
+                result = engine.prelabel(data, name=about[0], uri=about[1])
         except Exception as error:  # noqa: BLE001  (it belongs to the caller, in the parent)
             trouble = _trouble(error)
         with lock:

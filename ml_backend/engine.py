@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from annotator.labelstudio.payload import ShownImage
+from annotator.domain import Box
+from annotator.labelstudio.payload import ShownImage, ShownPerson
 
 
 class Prelabeller(Protocol):
@@ -25,6 +26,14 @@ class Prelabeller(Protocol):
 
         Raises:
             ImageError: the image cannot be used.
+        """
+        ...
+
+    def judge(self, data: bytes, box: Box) -> ShownPerson:
+        """A person whom nobody found, by a box in pixels that an annotator drew; nothing is stored.
+
+        Raises:
+            ImageError: the image cannot be used, or the box holds nothing of it.
         """
         ...
 

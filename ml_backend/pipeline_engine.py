@@ -13,10 +13,12 @@ from urllib.parse import urljoin
 from prometheus_client.registry import Collector
 from sqlalchemy import select
 
+from annotator.domain import Box
 from annotator.jobs.metering import metered
 from annotator.jobs.metrics import MODEL_SECONDS
 from annotator.labelstudio.payload import ShownImage, ShownPerson
 from annotator.pipeline import failures
+from annotator.pipeline.drawn import judge_drawn
 from annotator.pipeline.failures import Failure
 from annotator.pipeline.gauges import Gauges
 from annotator.pipeline.prelabel import Prelabelling
@@ -61,6 +63,15 @@ class PipelineEngine:
         self._forget_failure(uri)
         return shown(result, self._notices)
 
+    def judge(self, data: bytes, box: Box) -> ShownPerson:
+        """A person whom nobody found, by a box in pixels that an annotator drew; nothing is stored.
+
+        Raises:
+            ImageError: the image cannot be used, or the box holds nothing of it.
+        """
+        result = judge_drawn(self._current(), data, box)
+        return ShownPerson(result.person, result.predictions, result.pre_label)
+
     def collectors(self) -> list[Collector]:
         """What the database knows and how long the models take, for Prometheus."""
         return [Gauges(self._store), MODEL_SECONDS]
@@ -103,6 +114,15 @@ class RemoteEngine(PipelineEngine):
             return self._child.prelabel(data, name=name, uri=uri)
         self._forget_failure(uri)
         return shown(known, self._notices)
+
+    def judge(self, data: bytes, box: Box) -> ShownPerson:
+        """As the child's models see that person.
+
+        Raises:
+            ImageError: the image cannot be used, or the box holds nothing of it.
+            ServiceError: the child died of it.
+        """
+        return self._child.judge(data, box)
 
     def collectors(self) -> list[Collector]:
         """What the database knows and how long the child's models take, for Prometheus."""

@@ -18,9 +18,9 @@ from annotator.errors import AnnotatorError, ImageError, InputError
 from annotator.images.fetch import Fetcher
 from annotator.jobs.logs import said_of
 from annotator.labelstudio.controls import WHOLE_IMAGE, Controls, config_text, read_controls
-from annotator.labelstudio.payload import ShownImage, prediction
+from annotator.labelstudio.payload import ShownImage, ShownPerson, prediction
 from annotator.settings import Settings
-from ml_backend.drawing import answer_drawn
+from ml_backend.drawing import answer_drawn, last_drawn
 from ml_backend.engine import Prelabeller
 from ml_backend.memory import Memory, Remembered, encode
 from ml_backend.metrics import Metrics
@@ -43,6 +43,7 @@ class Service:
         self._engine, self._fetcher = engine, fetcher
         self._seconds = settings.backend_seconds
         self._workers: Workers[ShownImage] = Workers(settings.backend_threads)
+        self._drawers: Workers[ShownPerson] = Workers(1)
         self._memory = Memory()
         self._version, self._asked_at = engine.version, time.monotonic()
         self.metrics = Metrics()
@@ -60,6 +61,7 @@ class Service:
 
     def stop(self) -> None:
         """Let running work finish for a moment and drop the rest."""
+        self._drawers.stop()
         self._workers.stop()
 
     def setup(self, request: SetupRequest) -> dict[str, Any]:
@@ -124,10 +126,38 @@ class Service:
         wait([future for future in waiting if future is not None], timeout=max(0.0, deadline - time.monotonic()))
         shown = [self._outcome(future) for future in waiting]
         if request.drawn is not None:
-            drawn = [answer_drawn(image, request.drawn, controls, version) for image in shown]
+            about = [
+                self._person_drawn(task, image, request.drawn, controls, deadline)
+                for task, image in zip(request.tasks, shown, strict=True)
+            ]
+            drawn = [answer_drawn(*pair, controls, version) for pair in zip(shown, about, strict=True)]
             return _answer([encode(one) for one in drawn], version)
         entries = [FAILED if image is None else encode(prediction(image, controls, version)) for image in shown]
         return _answer(entries, version)
+
+    def _person_drawn(
+        self, task: Any, image: ShownImage | None, regions: Sequence[Any], controls: Controls, deadline: float
+    ) -> ShownPerson | None:
+        """Whom the last drawn box is about, unless that person is on the canvas; whom nobody found is looked at now."""
+        drawn = last_drawn(image, regions, controls) if image is not None else None
+        if drawn is None or drawn.is_shown:
+            return None
+        if drawn.found is not None:
+            return drawn.found
+        address = _address(task, controls)
+        future = self._drawers.submit(
+            f"{address} {drawn.box}", lambda: self._engine.judge(self._fetcher.read(address), drawn.box), 0
+        )
+        wait([future], timeout=max(0.0, deadline - time.monotonic()))
+        if not future.done() or future.cancelled():
+            return None
+        error = future.exception()
+        if error is None:
+            return future.result()
+        if not isinstance(error, Exception):
+            raise error
+        self._fail(address, task.get("id"), error)
+        return None
 
     def _begin(self, task: Any, controls: Controls, version: str, urgency: int) -> Future[ShownImage] | None:
         """The future answer of one task; ``None`` where the task has no address to look at."""

@@ -8,6 +8,7 @@ import io
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ class FakePrelabeller:
     def __init__(self) -> None:
         self.version = "ensemble-1"
         self.calls: list[str] = []
+        self.judged: list[Box] = []
+        self.judge_fails = False
         self.failures: list[dict[str, str]] = []
         self.events: list[tuple[str, str, Mapping[str, Any]]] = []
         self.gate = threading.Event()
@@ -61,6 +64,13 @@ class FakePrelabeller:
                 return one_person(data, *picture.size)
         except OSError as error:
             raise ImageError("not_an_image", f"{name} is not an image") from error
+
+    def judge(self, data: bytes, box: Box) -> ShownPerson:
+        self.judged.append(box)
+        if self.judge_fails:
+            raise ImageError("empty_box", "nothing there")
+        found = one_person(data, 640, 480).people[0]
+        return replace(found, person=replace(found.person, person_id="drawn-1", body=box, face=None))
 
     def record_failure(self, *, subject: str, name: str, reason: str, message: str) -> None:
         self.failures.append({"subject": subject, "name": name, "reason": reason, "message": message})

@@ -111,6 +111,32 @@ def test_drawing_a_found_person_answers_with_that_person(client: TestClient) -> 
     assert client.post("/predict", json=request).json()["results"][0]["result"] == []
 
 
+def drawn_request(**box: object) -> dict[str, Any]:
+    request: dict[str, Any] = load("07_predict_interactive_api")["body"]
+    value = {"x": 70, "y": 50, "width": 20, "height": 40, "rotation": 0, "rectanglelabels": ["person"], **box}
+    request["params"]["context"] = {"result": [{"id": "new", "from_name": "box", "to_name": "image", "value": value}]}
+    return request
+
+
+def test_drawing_somebody_nobody_found_has_that_box_looked_at(client: TestClient, engine: Any) -> None:
+    found = client.post("/predict", json=drawn_request()).json()["results"][0]["result"]
+    assert [box.as_tuple() for box in engine.judged] == [(448.0, 240.0, 576.0, 432.0)]
+    assert {item["id"] for item in found} == {"drawn-1"}
+    assert [item["value"]["number"] for item in found if item["type"] == "number"] == [36]
+
+
+@pytest.mark.parametrize("box", [{"rectanglelabels": ["face"]}, {"width": 0}, {"x": 200}, {"x": "left"}])
+def test_a_drawn_face_or_nothing_is_not_looked_at(client: TestClient, engine: Any, box: dict[str, object]) -> None:
+    assert client.post("/predict", json=drawn_request(**box)).json()["results"][0]["result"] == []
+    assert engine.judged == []
+
+
+def test_a_drawn_box_that_cannot_be_judged_is_an_empty_answer_and_a_failure(client: TestClient, engine: Any) -> None:
+    engine.judge_fails = True
+    assert client.post("/predict", json=drawn_request()).json()["results"][0]["result"] == []
+    assert [failure["reason"] for failure in engine.failures] == ["empty_box"]
+
+
 @pytest.mark.parametrize("name", WEBHOOKS)
 def test_webhooks_are_heard_twice(client: TestClient, name: str, engine: Any) -> None:
     for _ in range(2):
