@@ -128,7 +128,15 @@ class Settings(BaseSettings):
     broker_prefix: str = Field(default="annotator:", description="prefix of this project's keys in Redis")
     watch: list[str] = Field(default_factory=list, description="places that the nightly job looks for new images in")
     jobs_schedule: str | None = Field(default=None, description="when the nightly job runs, as cron text")
-    jobs_timezone: str = Field(default="UTC", description="time zone of jobs_schedule, such as Europe/Berlin")
+    jobs_timezone: str = Field(default="UTC", description="time zone of the schedules, such as Europe/Berlin")
+    retrain_schedule: str | None = Field(default=None, description="when the job 'retrain' runs, as cron text")
+    retrain_predictors: list[str] = Field(
+        default_factory=list, description="predictors that it trains; by default the project's MiVOLO models"
+    )
+    retrain_recipes: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="changes to its recipes: [retrain_recipes.mivolo], [retrain_recipes.llava]"
+    )
+    retrain_time_limit: float = Field(default=86_400, ge=10, description="longest time in seconds for one training")
     jobs_batch_images: int = Field(default=128, ge=1, le=10_000, description="images of one task; 64 to 256 are good")
     jobs_lease_seconds: float = Field(
         default=30, ge=1, le=55, description="a worker not heard of for so long has lost its batch"

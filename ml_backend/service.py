@@ -16,6 +16,7 @@ from urllib.parse import unquote
 
 from annotator.errors import AnnotatorError, ImageError, InputError
 from annotator.images.fetch import Fetcher
+from annotator.jobs.dues import ASKED, START_TRAINING
 from annotator.jobs.logs import said_of
 from annotator.labelstudio.controls import WHOLE_IMAGE, Controls, config_text, read_controls
 from annotator.labelstudio.payload import ShownImage, ShownPerson, prediction
@@ -112,9 +113,13 @@ class Service:
             return None
 
     def hear(self, event: WebhookEvent) -> None:
-        """Keep a webhook's action and ids as a hint; what is lost here is found by pulling."""
+        """Keep a webhook's action and ids as a hint; what is lost here is found by pulling.
+
+        A wish for training is served by the jobs: `annotator.jobs.dues`.
+        """
         ids = event.ids()
-        subject = f"labelstudio:{ids.get('project', ['?'])[0]}"
+        asks = event.action == START_TRAINING
+        subject = ASKED if asks else f"labelstudio:{ids.get('project', ['?'])[0]}"
         self.metrics.webhooks.labels(event.action if event.action in KNOWN_ACTIONS else "other").inc()
         self._engine.record_event("webhook", subject, {"action": event.action, "ids": ids})
 
@@ -218,7 +223,7 @@ KNOWN_ACTIONS = frozenset(
     f"{noun}_{verb}"
     for noun in ("ANNOTATION", "ANNOTATIONS", "TASKS", "PROJECT", "LABEL_LINK")
     for verb in ("CREATED", "UPDATED", "DELETED")
-) | {"START_TRAINING"}
+) | {START_TRAINING}
 """Actions that are counted by name; a label value of a metric must not be the sender's choice."""
 
 

@@ -28,7 +28,8 @@ def nightly(
 ) -> None:
     """Do the night's work: new images, pre-labels, Label Studio, votes, labels, report; one under way is joined.
 
-    Without --now it starts only when the schedule has a night due that has not run yet.
+    Without --now it starts only when the schedule has a night due that has not run yet. Without a broker it then
+    retrains, if that was asked for in Label Studio.
 
     Example: annotator jobs nightly --now
     """
@@ -38,11 +39,13 @@ def nightly(
 @jobs.command("run")
 def run_job(
     context: typer.Context,
-    job: Annotated[str, typer.Argument(metavar="JOB", help="collect, prelabel, push, pull, settle, report, ...")],
+    job: Annotated[
+        str, typer.Argument(metavar="JOB", help="collect, prelabel, push, pull, settle, report, retrain, ...")
+    ],
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Stay until it is over.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Do one step of the night on its own.
+    """Do one step of the night on its own, or retrain the project's models.
 
     Example: annotator jobs run prelabel
     """
@@ -162,7 +165,7 @@ def worker(
 
 @jobs.command("schedule")
 def schedule(context: typer.Context) -> None:
-    """Start each night at its time, until Ctrl-C; a missed night is caught up once, two of these do no harm.
+    """Start nights and trainings at their times, until Ctrl-C; what was missed is caught up once, two do no harm.
 
     Example: annotator jobs schedule
     """

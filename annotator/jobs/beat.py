@@ -1,4 +1,4 @@
-"""What starts nights by the clock: Celery's beat, or where there is no broker this process itself."""
+"""What starts jobs by the clock: Celery's beat, or where there is no broker this process itself."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from celery.beat import Scheduler
 from annotator.errors import ConfigurationError
 from annotator.jobs import runs
 from annotator.jobs.celery_app import make_app
+from annotator.jobs.dues import start_due
 from annotator.jobs.inline import drain
-from annotator.jobs.jobs import NIGHTLY
 from annotator.jobs.logs import set_up_logs
-from annotator.jobs.schedule import check_schedule, due_slot, next_slot
+from annotator.jobs.schedule import SCHEDULES, check_schedule, due_slot, next_slot
 from annotator.jobs.steps import Tools
 from annotator.predictors import registry
 from annotator.settings import Settings
@@ -28,17 +28,21 @@ LOOK = 30.0
 
 
 def schedule(store: Store, settings: Settings) -> None:
-    """Start nights as the schedule says, until interrupted. Several of these do no harm: a night has one run.
+    """Start jobs as their schedules say, until interrupted. Several of these do no harm: a slot has one run.
 
     Raises:
         ConfigurationError: no schedule is set, or it is wrong.
     """
-    found = check_schedule(settings)
-    if found is None:
-        raise ConfigurationError('jobs_schedule is not set; e.g. jobs_schedule = "30 2 * * *" for 2:30 every night')
+    found = {job: check_schedule(settings, job) for job in SCHEDULES}
+    if not any(found.values()):
+        raise ConfigurationError(
+            'neither jobs_schedule nor retrain_schedule is set; e.g. jobs_schedule = "30 2 * * *" for 2:30 every night'
+        )
     set_up_logs(settings.log_format)
-    log.info("next night: %s", next_slot(*found, datetime.now(UTC)).isoformat())
-    due_slot(store, settings)  # from now on nights count
+    for job, times in found.items():
+        if times is not None:
+            log.info("next %s: %s", job, next_slot(*times, datetime.now(UTC)).isoformat())
+            due_slot(store, settings, job)  # from now on its slots count
     if settings.broker_url is None:
         _loop(store, settings)
     else:
@@ -49,9 +53,7 @@ def schedule(store: Store, settings: Settings) -> None:
 def _loop(store: Store, settings: Settings) -> None:
     tools = Tools(store, settings, registry.open_models)
     while True:
-        slot = due_slot(store, settings)
-        if slot is not None:
-            opened = runs.open_run(store, NIGHTLY, started_by="schedule", slot=slot)
-            log.info("night of %s: run %d", slot.isoformat(), opened.run)
-            drain(tools, opened.run)
+        start_due(store, settings)
+        for run in runs.active_runs(store):  # what an interrupted process left behind is gone on with
+            drain(tools, run)
         time.sleep(LOOK)

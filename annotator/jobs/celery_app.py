@@ -1,4 +1,5 @@
-"""The Celery application: three queues on Redis, one task that is one batch, and the beat's tick.
+"""The Celery application: three queues on Redis, a task that is one batch (and its twin that may take longer), and the
+beat's tick.
 
 Messages are hints. A task carries the number of a batch and nothing else; whether the batch is still to be done is
 asked of the ledger, so a message that comes twice, late or not at all changes nothing.
@@ -12,10 +13,10 @@ from celery import Celery
 from kombu import Exchange, Queue
 
 from annotator.errors import ConfigurationError
-from annotator.jobs.jobs import IO, QUEUES
+from annotator.jobs.jobs import IO, LONG, QUEUES
 from annotator.settings import Settings
 
-BATCH, TICK = "annotator.batch", "annotator.tick"
+BATCH, TRAINING, TICK = "annotator.batch", "annotator.training", "annotator.tick"
 TICK_SECONDS = 20.0
 EXCHANGE = Exchange("annotator", "direct")
 
@@ -36,13 +37,13 @@ def make_app(settings: Settings) -> Celery:
     return app
 
 
-def send_batch(app: Celery, batch: int, queue: str) -> None:
-    """Tell the workers of a queue of a batch.
+def send_batch(app: Celery, batch: int, queue: str, step: str) -> None:
+    """Tell the workers of a queue of a batch of that step.
 
     Raises:
         kombu.exceptions.OperationalError: the broker does not answer.
     """
-    app.send_task(BATCH, args=(batch,), queue=queue, ignore_result=True)
+    app.send_task(TRAINING if step in LONG else BATCH, args=(batch,), queue=queue, ignore_result=True)
 
 
 def depth(app: Celery, queue: str) -> int:
@@ -92,7 +93,7 @@ def _configuration(settings: Settings) -> dict[str, Any]:
         "beat_schedule": {
             "tick": {  # carries the schedule, which only this process needs to know
                 "task": TICK,
-                "args": (settings.jobs_schedule, settings.jobs_timezone),
+                "args": (settings.jobs_schedule, settings.jobs_timezone, settings.retrain_schedule),
                 "schedule": TICK_SECONDS,
                 "options": {"queue": IO, "expires": TICK_SECONDS * 2},
             }

@@ -8,10 +8,11 @@ from kombu.exceptions import OperationalError
 from sqlalchemy.exc import DBAPIError
 
 from annotator.jobs import runs
+from annotator.jobs.dues import start_asked
 from annotator.jobs.inline import drain
-from annotator.jobs.jobs import NIGHTLY
+from annotator.jobs.jobs import NIGHTLY, RETRAIN
 from annotator.jobs.overview import RunLine, look_at
-from annotator.jobs.schedule import due_slot
+from annotator.jobs.schedule import SCHEDULES, due_slot
 from annotator.jobs.steps import Tools
 from annotator.pipeline.watch import SILENT, Watch
 from annotator.settings import Settings
@@ -27,15 +28,16 @@ def start_job(
 ) -> int | None:
     """Start a job, or join its run that is under way; the run's number, ``None`` where nothing is due.
 
-    Without a broker the work is done by this process, whether or not ``wait`` is wanted.
+    Without a broker the work is done by this process, whether or not ``wait`` is wanted; after a night, or where none
+    is due, that is also a training which was asked for in Label Studio.
 
     Raises:
         InputError: there is no such job.
         ConfigurationError: the schedule is wrong.
     """
-    slot = due_slot(store, settings) if job == NIGHTLY else None
+    slot = due_slot(store, settings, job) if job in SCHEDULES else None
     if not now and slot is None:
-        return None
+        return _train_if_asked(store, settings, watch)
     opened = runs.open_run(store, job, started_by=runs.starter(), slot=slot)
     if not opened.is_new:
         watch.note(f"run {opened.run} of '{job}' is there already; this command stays with it")
@@ -43,7 +45,24 @@ def start_job(
         follow(store, settings, opened.run, watch)
     else:
         _send(store, settings)
+    if job == NIGHTLY:
+        _train_if_asked(store, settings, watch)
     return opened.run
+
+
+def _train_if_asked(store: Store, settings: Settings, watch: Watch) -> int | None:
+    """The run of a training that was asked for, or that a process left behind; with a broker the workers find it."""
+    run = None
+    while settings.broker_url is None and (found := _training(store)) is not None:
+        run = found
+        watch.note(f"run {run} retrains; `annotator jobs status --run {run}` tells what came of it")
+        follow(store, settings, run, watch)
+    return run
+
+
+def _training(store: Store) -> int | None:
+    asked = start_asked(store)
+    return asked.run if asked is not None else runs.active_run(store, RETRAIN)
 
 
 def follow(store: Store, settings: Settings, run: int, watch: Watch = SILENT) -> None:

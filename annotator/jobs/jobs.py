@@ -11,11 +11,14 @@ QUEUES = (CPU, GPU, IO)
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage of a job. A stage that ``fans_out`` has the batches that an earlier one found to be necessary."""
+    """One stage of a job. A stage that ``fans_out`` has the batches that an earlier one found to be necessary; a
+    ``long`` one has a time limit of its own.
+    """
 
     name: str
     queue: str
     fans_out: bool = False
+    long: bool = False
 
 
 COLLECT = Stage("collect", IO)
@@ -28,8 +31,9 @@ SETTLE = Stage("settle", CPU)
 REFIT = Stage("refit", CPU)
 REPORT = Stage("report", IO)
 SUMMARY = Stage("summary", IO)
+TRAIN = Stage("retrain", GPU, long=True)
 
-NIGHTLY = "nightly"
+NIGHTLY, RETRAIN = "nightly", "retrain"
 JOBS: dict[str, tuple[Stage, ...]] = {
     NIGHTLY: (COLLECT, PLAN, PRELABEL, TRIAGE, PUSH, PULL, SETTLE, REFIT, REPORT, SUMMARY),
     "collect": (COLLECT,),
@@ -39,4 +43,8 @@ JOBS: dict[str, tuple[Stage, ...]] = {
     "settle": (SETTLE,),
     "refit": (REFIT,),
     "report": (REPORT,),
+    RETRAIN: (TRAIN,),
 }
+
+LONG = frozenset(stage.name for stages in JOBS.values() for stage in stages if stage.long)
+"""Stages whose batches may take longer than ``jobs_time_limit``."""

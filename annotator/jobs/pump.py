@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from annotator.jobs import ledger, runs
 from annotator.jobs.celery_app import depth, send_batch
+from annotator.jobs.dues import start_asked
 from annotator.jobs.jobs import QUEUES
 from annotator.store.runs import BatchRow, BatchState, RunRow, RunState
 from annotator.store.session import Store
@@ -29,18 +30,19 @@ PUMP_SECONDS = 5.0
 
 
 def pump(store: Store, app: Celery) -> int:
-    """Bring the broker up to date with the ledger; how many batches were sent.
+    """Start a training that was asked for, and bring the broker up to date with the ledger; how many batches were sent.
 
     Raises:
         kombu.exceptions.OperationalError: the broker does not answer; the ledger knows what was not sent.
     """
+    start_asked(store)
     ledger.expire(store)
     for run in runs.active_runs(store):
         runs.advance(store, run)
     sent = 0
     for queue in QUEUES:
-        for batch in _to_send(store, queue, depth(app, queue)):
-            _send(store, app, batch, queue)
+        for batch, step in _to_send(store, queue, depth(app, queue)):
+            _send(store, app, batch, queue, step)
             sent += 1
     return sent
 
@@ -78,8 +80,8 @@ class Pump:
                 log.exception("not pumped, will be tried again")
 
 
-def _to_send(store: Store, queue: str, held_by_broker: int) -> list[int]:
-    """The batches whose messages are due, marked as sent; those that the broker must have lost are among them."""
+def _to_send(store: Store, queue: str, held_by_broker: int) -> list[tuple[int, str]]:
+    """The batches whose messages are due, with their steps, marked as sent; lost ones are sent again."""
     with store.write() as session:
         at = ledger.moment(session)
         waiting = (BatchRow.queue == queue) & (BatchRow.state == BatchState.WAITING)
@@ -92,9 +94,14 @@ def _to_send(store: Store, queue: str, held_by_broker: int) -> list[int]:
             session.execute(update(BatchRow).where(late).values(sent_at=None))
             outstanding = session.scalar(select(func.count()).select_from(BatchRow).where(known)) or 0
         free = max(0, WINDOW - outstanding)
-        query = select(BatchRow.id).where(waiting, BatchRow.sent_at.is_(None)).order_by(BatchRow.id).limit(free)
-        found = list(session.scalars(query.with_for_update(skip_locked=True)))
-        _mark(session, found, at)
+        query = (
+            select(BatchRow.id, BatchRow.step)
+            .where(waiting, BatchRow.sent_at.is_(None))
+            .order_by(BatchRow.id)
+            .limit(free)
+        )
+        found = [(batch, step) for batch, step in session.execute(query.with_for_update(skip_locked=True))]
+        _mark(session, [batch for batch, _ in found], at)
         return found
 
 
@@ -102,9 +109,9 @@ def _mark(session: Session, batches: list[int], at: datetime | None) -> None:
     session.execute(update(BatchRow).where(BatchRow.id.in_(batches)).values(sent_at=at))
 
 
-def _send(store: Store, app: Celery, batch: int, queue: str) -> None:
+def _send(store: Store, app: Celery, batch: int, queue: str, step: str) -> None:
     try:
-        send_batch(app, batch, queue)
+        send_batch(app, batch, queue, step)
     except OperationalError:
         with store.write() as session:
             _mark(session, [batch], None)

@@ -66,6 +66,12 @@ def active_runs(store: Store) -> Sequence[int]:
         return session.scalars(select(RunRow.id).where(RunRow.state == RunState.RUNNING).order_by(RunRow.id)).all()
 
 
+def active_run(store: Store, job: str) -> int | None:
+    """The run of a job that is under way."""
+    with store.read() as session:
+        return session.scalar(select(RunRow.id).where(RunRow.job == job, RunRow.state == RunState.RUNNING))
+
+
 def is_active(store: Store, run: int) -> bool:
     """Whether a run is still under way."""
     with store.read() as session:

@@ -19,6 +19,7 @@ from annotator.jobs.logs import said_of
 from annotator.jobs.metering import metered
 from annotator.jobs.portions import pending_portions, prelabel_portion
 from annotator.jobs.summary import send_summary
+from annotator.jobs.training import Stopped, retrain_all
 from annotator.pipeline.ingest import STUDIO, ingest
 from annotator.pipeline.prelabel import Prelabelling
 from annotator.pipeline.refit import refit
@@ -27,6 +28,7 @@ from annotator.pipeline.settle import settle
 from annotator.pipeline.triage import triage
 from annotator.pipeline.version import ensemble_version
 from annotator.predictors.registry import ModelSet
+from annotator.predictors.trained import read_trained
 from annotator.settings import Settings
 from annotator.store.session import Store
 from annotator.store.tables import FitRow, PreLabelRow
@@ -45,6 +47,7 @@ class Tools:
     open_models: Callable[[Settings], ModelSet]
     _models: ModelSet | None = None
     _work: Prelabelling | None = None
+    _opened: tuple[str, ...] = ()
     devices: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -53,14 +56,25 @@ class Tools:
         """The profile's models; their weights are loaded when they are asked for the first time."""
         with self._lock:
             if self._models is None:
+                self._opened = _promoted(self.settings)
                 self._models = metered(self.open_models(self.settings), self.devices.add)
             return self._models
+
+    def refresh(self) -> None:
+        """Open the models anew if another one was promoted since they were opened; to be called between runs."""
+        with self._lock:
+            if self._models is not None and self._opened != _promoted(self.settings):
+                self._models = self._work = None
 
     def prelabelling(self) -> Prelabelling:
         """The present version of the ensemble at work; calibrated anew where that has happened since the last time."""
         work = self._work or Prelabelling(self.store, self.settings, self.models)
         self._work = work.up_to_date()
         return self._work
+
+
+def _promoted(settings: Settings) -> tuple[str, ...]:
+    return tuple(sorted(model.name for model in read_trained(settings).values() if model.promoted))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +122,7 @@ def collect(order: Order) -> Outcome:
 
 def plan(order: Order) -> Outcome:
     """Batches of whatever lacks a pre-label of the present version."""
+    order.tools.refresh()
     work = order.tools.prelabelling()
     pending = work.plan(retry_failed=False)
     portions = pending_portions(order.store, order.settings.jobs_batch_images)
@@ -121,6 +136,9 @@ def prelabel(order: Order) -> Outcome:
         OtherVersion: this process has other models than the one that planned the run.
     """
     work = order.tools.prelabelling()
+    if work.version != order.claim.version:
+        order.tools.refresh()
+        work = order.tools.prelabelling()
     if work.version != order.claim.version:
         raise OtherVersion(
             f"this worker's models make {work.version}, run {order.claim.run} is for {order.claim.version}"
@@ -198,6 +216,14 @@ def summarise(order: Order) -> Outcome:
     return Outcome({"sent": 1})
 
 
+def train(order: Order) -> Outcome:
+    """Predictors retrained on what was settled; stopped ones are gone on with by the next attempt."""
+    try:
+        return Outcome(retrain_all(order.store, order.settings, order.stopped))
+    except Stopped:
+        return Outcome({})
+
+
 NO_STUDIO = Outcome({"skipped": "label_studio_url is not set"})
 
 STEPS: dict[str, Step] = {
@@ -211,6 +237,7 @@ STEPS: dict[str, Step] = {
     jobs.REFIT.name: calibrate,
     jobs.REPORT.name: report_page,
     jobs.SUMMARY.name: summarise,
+    jobs.TRAIN.name: train,
 }
 """The step behind each stage's name."""
 

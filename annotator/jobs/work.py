@@ -14,6 +14,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 from annotator.errors import AnnotatorError, ServiceError, StorageError
 from annotator.jobs import ledger, runs
+from annotator.jobs.jobs import LONG
 from annotator.jobs.ledger import Claim
 from annotator.jobs.logs import said_of
 from annotator.jobs.metrics import BATCH_SECONDS, FAILURES, IMAGES
@@ -41,7 +42,7 @@ SOFT_SHARE = 0.9
 
 
 class TooLong(AnnotatorError):
-    """It took longer than jobs_time_limit allows; what was done is kept."""
+    """It took longer than jobs_time_limit (a training: retrain_time_limit) allows; what was done is kept."""
 
 
 class Heart:
@@ -52,7 +53,8 @@ class Heart:
 
     def __init__(self, store: Store, held: Claim, settings: Settings) -> None:
         self._store, self._held, self._lease = store, held, settings.jobs_lease_seconds
-        self._deadline = time.monotonic() + SOFT_SHARE * settings.jobs_time_limit
+        limit = settings.retrain_time_limit if held.step in LONG else settings.jobs_time_limit
+        self._deadline = time.monotonic() + SOFT_SHARE * limit
         self.late = False
         self._over, self._stopped = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._beat, name=f"lease-{held.batch}", daemon=True)

@@ -14,14 +14,13 @@ from kombu.exceptions import OperationalError
 from sqlalchemy.exc import SQLAlchemyError
 
 from annotator.errors import DatabaseError
-from annotator.jobs import ledger, runs
-from annotator.jobs.celery_app import BATCH, TICK, make_app
+from annotator.jobs import ledger
+from annotator.jobs.celery_app import BATCH, TICK, TRAINING, make_app
+from annotator.jobs.dues import start_due
 from annotator.jobs.exposition import serve_metrics
 from annotator.jobs.health import ticked
-from annotator.jobs.jobs import NIGHTLY
 from annotator.jobs.logs import set_up_logs
 from annotator.jobs.pump import Pump, pump, said
-from annotator.jobs.schedule import due_slot
 from annotator.jobs.sharing import stop_sharing
 from annotator.jobs.steps import Tools
 from annotator.jobs.work import perform
@@ -62,7 +61,7 @@ class Bench:
 
 
 def build(settings: Settings) -> Celery:
-    """The application with its two tasks.
+    """The application with its tasks.
 
     Raises:
         ConfigurationError: no broker is set, or it is not Redis.
@@ -70,8 +69,7 @@ def build(settings: Settings) -> Celery:
     app = make_app(settings)
     bench = Bench(settings)
 
-    @app.task(name=BATCH, bind=True)  # type: ignore[untyped-decorator]
-    def batch(task: Any, number: int) -> None:
+    def take(task: Any, number: int) -> None:
         worker = f"{task.request.hostname or socket.gethostname()}:{os.getpid()}"
         try:
             bench.do(number, worker)
@@ -83,15 +81,21 @@ def build(settings: Settings) -> Celery:
         except (SQLAlchemyError, OperationalError) as error:
             log.warning("what comes next is sent later: %s", said(error))
 
-    @app.task(name=TICK)  # type: ignore[untyped-decorator]
-    def tick(cron: str, zone: str) -> None:
+    @app.task(name=BATCH, bind=True, shared=False)  # type: ignore[untyped-decorator]
+    def batch(task: Any, number: int) -> None:
+        take(task, number)
+
+    @app.task(name=TRAINING, bind=True, shared=False, time_limit=settings.retrain_time_limit)  # type: ignore[untyped-decorator]
+    def training(task: Any, number: int) -> None:
+        take(task, number)
+
+    @app.task(name=TICK, shared=False)  # type: ignore[untyped-decorator]
+    def tick(cron: str | None, zone: str, retrain_cron: str | None = None) -> None:
         store = bench.tools.store
         check_revision(store.engine)
         ticked(store)
-        slot = due_slot(store, settings.model_copy(update={"jobs_schedule": cron, "jobs_timezone": zone}))
-        if slot is not None:
-            opened = runs.open_run(store, NIGHTLY, started_by="schedule", slot=slot)
-            log.info("night of %s: run %d %s", slot, opened.run, "started" if opened.is_new else "is there already")
+        clock = {"jobs_schedule": cron, "jobs_timezone": zone, "retrain_schedule": retrain_cron}
+        start_due(store, settings.model_copy(update=clock))
         pump(store, app)
 
     return app

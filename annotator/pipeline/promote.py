@@ -83,7 +83,7 @@ def promote(store: Store, settings: Settings, name: str, dataset: Path) -> Promo
         InputError: there are too few held-out people, or the model was trained on another split of other data.
     """
     model = find_trained(name, settings)
-    people = _held_out(dataset)
+    people = held_out(dataset)
     (incumbent,) = in_use([model.replaces], settings)
     if incumbent == name:
         raise InputError(f"'{name}' is in use already")
@@ -109,7 +109,12 @@ def promote(store: Store, settings: Settings, name: str, dataset: Path) -> Promo
     return found
 
 
-def _held_out(dataset: Path) -> list[KnownPerson]:
+def held_out(dataset: Path) -> list[KnownPerson]:
+    """The people whom a dataset holds out, for comparisons of models.
+
+    Raises:
+        InputError: there are fewer than `MIN_PEOPLE`.
+    """
     checked_manifest(dataset)
     splits = read_dataset(dataset).splits
     name = next((name for name in HELD_OUT if splits.get(name)), None)

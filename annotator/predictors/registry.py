@@ -51,7 +51,7 @@ def open_models(settings: Settings) -> ModelSet:
     if settings.profile not in PROFILES:
         raise UnknownName("profile", settings.profile, list(PROFILES))
     profile = PROFILES[settings.profile]
-    names = dict.fromkeys(in_use(list(settings.predictors or _predictors(settings)), settings))
+    names = dict.fromkeys(in_use(predictor_names(settings), settings))
     for name in names:
         check_predictor(name, settings)
     return ModelSet(
@@ -59,6 +59,15 @@ def open_models(settings: Settings) -> ModelSet:
         open_detector(settings.detector or profile.detector, settings),
         tuple(open_predictor(name, settings) for name in names),
     )
+
+
+def predictor_names(settings: Settings) -> list[str]:
+    """The project's predictors by the names that the settings or the profile give, whether or not they were replaced.
+
+    Raises:
+        ConfigurationError: the profile asks endpoints and the settings name none.
+    """
+    return list(settings.predictors or _predictors(settings))
 
 
 def _predictors(settings: Settings) -> tuple[str, ...]:

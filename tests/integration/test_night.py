@@ -182,7 +182,7 @@ def test_two_beats_and_three_commands_at_once_make_one_run(deployment: Deploymen
     store = open_store(deployment.postgres.url)
     since = {"cron": "* * * * *", "zone": "Asia/Tokyo", "since": (now() - timedelta(minutes=9)).isoformat()}
     with store.write() as session:  # both beats were down for nine minutes
-        session.add(MetaRow(key=SINCE, value=json.dumps(since)))
+        session.add(MetaRow(key=SINCE["nightly"], value=json.dumps(since)))
     crowd = Crowd(deployment)
     beats = [deployment.start("jobs", "schedule", log="beat", **every_minute) for _ in range(2)]
     wait_for(lambda: bool(states(store)), 100)

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 
 import ml_backend.app
 from annotator.errors import ConfigurationError
+from annotator.jobs.dues import ASKED, START_TRAINING
 from annotator.labelstudio.controls import WHOLE_IMAGE, config_text
 from annotator.pipeline.review.studio import SECRET_HEADER
 from annotator.settings import Settings
@@ -85,12 +86,13 @@ def test_an_unknown_webhook_is_heard(client: TestClient, engine: Any) -> None:
 
 def test_a_webhook_needs_the_secret_or_basic_auth(make_client: Callable[..., TestClient], engine: Any) -> None:
     client = make_client(backend_user="ls", backend_password="pw", backend_webhook_secret="s3cret")
-    body = {"action": "START_TRAINING", "project": {"id": 1}}
+    body = {"action": START_TRAINING, "project": {"id": 1}}
     assert client.post("/webhook", json=body).status_code == 401
     assert client.post("/webhook", json=body, headers={SECRET_HEADER: "wrong"}).status_code == 401
     assert client.post("/webhook", json=body, headers={SECRET_HEADER: "s3cret"}).status_code == 200
     assert client.post("/webhook", json=body, auth=("ls", "pw")).status_code == 200
-    assert len(engine.events) == 2
+    heard = ("webhook", ASKED, {"action": START_TRAINING, "ids": {"project": [1]}})
+    assert engine.events == [heard, heard]
 
 
 @pytest.mark.parametrize(

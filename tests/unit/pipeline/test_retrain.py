@@ -11,13 +11,17 @@ import torch
 
 from annotator.demo import weights_dir
 from annotator.demo.figures import write_pictures
-from annotator.errors import InputError, UnknownName
+from annotator.errors import ConfigurationError, InputError, UnknownName
 from annotator.export.dataset import Options
 from annotator.export.manifest import read_manifest
+from annotator.export.reading import image_splits
 from annotator.pipeline.export import export
 from annotator.pipeline.ingest import ingest
+from annotator.pipeline.prelabel import prelabel
 from annotator.pipeline.promote import promote, register
-from annotator.pipeline.retrain import Plan, retrain
+from annotator.pipeline.retrain import NotYet, Plan, retrain
+from annotator.pipeline.settle import settle
+from annotator.pipeline.watch import Silent
 from annotator.predictors.mivolo.checkpoint import load_model
 from annotator.predictors.mivolo.saving import save_pretrained
 from annotator.predictors.registry import open_models
@@ -110,3 +114,74 @@ def test_a_weak_model_is_retrained_and_replaced(known: Store, settings: Settings
     assert manifest
     assert (model.dataset, model.promoted, model.scores) == (manifest["id"], True, found.scores)
     assert replace(model, promoted=False).options.weights == f"mivolo:{model.weights}"
+
+
+def prelabelled(store: Store, settings: Settings) -> None:
+    prelabel(store, settings, open_models(settings))
+    settle(store, settings)
+
+
+def numbers(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+class Notes(Silent):
+    """Keeps what is said, and is interrupted at what begins like that."""
+
+    def __init__(self, interrupted_at: str | None = None) -> None:
+        self.heard: list[str] = []
+        self._at = interrupted_at
+
+    def note(self, text: str) -> None:
+        self.heard.append(text)
+        if self._at is not None and text.startswith(self._at):
+            raise KeyboardInterrupt
+
+
+def test_nothing_is_trained_twice(known: Store, settings: Settings, tmp_path: Path) -> None:
+    weak = weakened(tmp_path / "weak")
+    own = settings.model_copy(update={"predictors": [f"mivolo:{weak}"]})
+    recipe = {"steps": 40, "batch": 16, "rate": 3e-4, "evaluate_every": 40, "drop": 0.0}
+    plan = Plan(f"mivolo:{weak}", "settled", recipe, "cpu", {"train": 0.5, "val": 0.1, "test": 0.4})
+    prelabelled(known, own)
+    assert retrain(known, own, plan).accepted
+    datasets, models = (own.path(own.data_dir) / name for name in ("datasets", "models"))
+    listed_then = (own.path(own.data_dir) / "trained.json").read_bytes()
+    with pytest.raises(NotYet, match="no label is new since weak-0001"):
+        retrain(known, own, plan)
+    prelabelled(known, own)  # by the new model: its predictions are in the provenance of a dataset, but teach nothing
+    with pytest.raises(NotYet, match="no label is new since weak-0001"):
+        retrain(known, own, plan)
+    assert (numbers(datasets), numbers(models)) == (["0001"], ["weak-0001"])
+    assert (own.path(own.data_dir) / "trained.json").read_bytes() == listed_then
+    ingest(known, own, [str(write_pictures(tmp_path / "more", 2, 9))])
+    found = retrain(known, own, plan)
+    assert (found.name, found.incumbent) == ("weak-0002", "weak-0001")
+    first, second = (dict(image_splits(datasets / number)) for number in ("0001", "0002"))
+    assert first.items() < second.items()  # who was held out still is
+
+
+def test_a_training_that_was_killed_is_gone_on_with(known: Store, settings: Settings) -> None:
+    recipe = {"steps": 4, "batch": 8, "evaluate_every": 2}
+    plan = Plan("demo-mivolo", "settled", recipe, "cpu", {"train": 0.5, "val": 0.1, "test": 0.4})
+    with pytest.raises(KeyboardInterrupt):
+        retrain(known, settings, plan, Notes("step 4"))
+    prelabelled(known, settings)
+    notes = Notes()
+    assert retrain(known, settings, plan, notes).name == "demo-mivolo-0001"
+    assert "going on after step 2" in notes.heard
+    assert numbers(settings.path(settings.data_dir) / "datasets") == ["0001"]
+
+
+def test_too_few_held_out_people_are_said_before_anything_is_trained(known: Store, settings: Settings) -> None:
+    plan = Plan("demo-mivolo", split={"train": 0.9, "val": 0.05, "test": 0.05})
+    with pytest.raises(NotYet, match="30 or more"):
+        retrain(known, settings, plan)
+    assert not (settings.path(settings.data_dir) / "models").exists()
+
+
+def test_a_recipe_has_no_other_fields(known: Store, settings: Settings) -> None:
+    with pytest.raises(ConfigurationError, match="'stepz'"):
+        retrain(
+            known, settings, Plan("demo-mivolo", recipe={"stepz": 3}, split={"train": 0.5, "val": 0.1, "test": 0.4})
+        )
