@@ -118,7 +118,7 @@ def export(
     if as_json:
         print_json({"out": str(out[0]), "id": manifest.id, "counts": asdict(manifest.counts)})
     else:
-        _print(out[0], manifest)
+        _print(out[0], manifest, chosen)
 
 
 def _choice(source: Source | None, only: Which | None, since: datetime | None, confidence: float | None) -> Choice:
@@ -130,12 +130,12 @@ def _choice(source: Source | None, only: Which | None, since: datetime | None, c
     return Choice(which, since and since.replace(tzinfo=UTC), confidence)
 
 
-def _print(out: Path, manifest: Manifest) -> None:
+def _print(out: Path, manifest: Manifest, chosen: Choice) -> None:
     counts = manifest.counts
+    usual = chosen.source == "all" and chosen.since is None and chosen.min_confidence is None
+    nobody = "none yet; annotator prelabel makes some" if usual else "none that --source, --since and the like leave"
     typer.echo(f"{plural(counts.people, 'person', 'people')} on {plural(counts.images, 'image')}")
-    typer.echo(
-        f"{plural(counts.labels, 'label')}: {counted(counts.by_source) or 'none yet; annotator prelabel makes some'}"
-    )
+    typer.echo(f"{plural(counts.labels, 'label')}: {counted(counts.by_source) or nobody}")
     if counts.by_split:
         typer.echo(f"images by split: {counted(counts.by_split)}")
     if manifest.unread_images:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from annotator.cli.output import print_json
+from annotator.cli.output import plural, print_json
+from annotator.errors import InputError
 
 if TYPE_CHECKING:
     from annotator.training.mivolo.recipe import Recipe
@@ -52,6 +54,9 @@ def train_mivolo(
     from annotator.training.mivolo.train import Place, train_stage
     from annotator.training.people import read_dataset
 
+    _check_out(out)
+    _one_of(precision, "no", "bf16", "fp16")
+    _one_of(device, "auto", "cpu")
     people = read_dataset(dataset)
     given = {
         "steps": steps, "batch": batch, "rate": rate, "evaluate_every": evaluate_every, "init": init,
@@ -77,7 +82,8 @@ def train_mivolo(
         return
     for name, result in results.items():
         figures = ", ".join(f"{what} {value:.3f}" for what, value in result.scores.items())
-        typer.echo(f"{name}: best after {result.step:,} steps: {figures}; {result.samples_per_second:g} samples/s")
+        best = plural(result.step, "step")
+        typer.echo(f"{name}: best after {best}: {figures}; {result.samples_per_second:g} samples/s")
     typer.echo(f"use it as mivolo:{result.model}")
 
 
@@ -107,10 +113,13 @@ def train_mllm(
 
     Example: annotator train mllm dataset-llava mllm-may --from sharegpt4v-7b --method qlora --precision bfloat16
     """
+    _hush("bitsandbytes.backends.cpu.ops", "transformers.trainer_utils")
     from annotator.training.mllm.conversations import read_conversations
     from annotator.training.mllm.recipe import Recipe
     from annotator.training.mllm.train import fine_tune
 
+    _check_out(out)
+    _one_of(device, "auto", "cpu")
     recipe = Recipe(
         str(_base(context, base)), _one_of(method, "full", "lora", "qlora"), epochs, steps, batch, accumulate, rate,
         save_steps=save_steps, patience=patience, validation_people=people,
@@ -123,7 +132,7 @@ def train_mllm(
     if as_json:
         print_json(result)
         return
-    typer.echo(f"best after {result.step:,} steps: MAE {result.mae:.2f}, gender {result.gender_accuracy:.1%}")
+    typer.echo(f"best after {plural(result.step, 'step')}: MAE {result.mae:.2f}, gender {result.gender_accuracy:.1%}")
     typer.echo(f"use it as llava:{result.model}")
 
 
@@ -132,7 +141,30 @@ def _base(context: typer.Context, name: str) -> Path:
     from annotator.cli.models import own_settings
     from annotator.predictors.places import locate
 
-    return Path(name) if Path(name).is_dir() else locate(name, "predictor", own_settings(context)).path
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise InputError(f"{folder} is a file; --from takes the folder that holds the model: {folder.parent}")
+    if len(folder.parts) > 1 and ":" not in name:
+        raise InputError(f"there is no folder {folder}; --from takes a llava-hf folder or a named model")
+    return locate(name, "predictor", own_settings(context)).path
+
+
+def _check_out(out: Path) -> None:
+    """A run has a folder of its own."""
+    from annotator.export.manifest import MANIFEST_NAME
+
+    if out.is_file():
+        raise InputError(f"{out} is a file; OUT is a folder, a new one or that of the same run")
+    if (out / MANIFEST_NAME).exists():
+        raise InputError(f"{out} holds a dataset; name another folder for the run")
+
+
+def _hush(*loggers: str) -> None:
+    """Other libraries' warnings about speed-ups that nobody asked for."""
+    for name in loggers:
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def _one_of(value: str, *known: str) -> Any:

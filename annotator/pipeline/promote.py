@@ -18,7 +18,7 @@ from annotator.pipeline.predict import predictions
 from annotator.predictors.base import PersonView, Predictor
 from annotator.predictors.registry import check_predictor, open_predictor
 from annotator.predictors.trained import Trained, find_trained, in_use, keep_trained
-from annotator.predictors.weights import weights_digest
+from annotator.predictors.verify import verify
 from annotator.settings import Settings
 from annotator.store.session import Store
 from annotator.store.tables import EventRow
@@ -61,10 +61,13 @@ def register(store: Store, settings: Settings, model: Trained) -> Trained:
 
     Raises:
         UnknownName: what it would replace is no predictor.
-        WeightsMissing: there are no weights at its place.
+        WeightsMissing, WeightsInvalid, InputError: there are no weights at its place, or they do not load.
     """
     check_predictor(model.replaces, settings)
-    model = replace(model, sha256=weights_digest(settings.path(Path(model.weights))))
+    place = settings.path(Path(model.weights))
+    if model.family == "llava" and place.is_file():
+        raise InputError(f"{place} is a file; a LLaVA is named by its folder: llava:{place.parent}")
+    model = replace(model, sha256=verify(f"{model.family}:{place}", settings).sha256)
     keep_trained(settings, model)
     facts = {"name": model.name, "dataset": model.dataset, "replaces": model.replaces, "scores": dict(model.scores)}
     with store.write() as session:
@@ -80,7 +83,7 @@ def promote(store: Store, settings: Settings, name: str, dataset: Path) -> Promo
 
     Raises:
         UnknownName: there is no trained model of that name.
-        InputError: there are too few held-out people, or the model was trained on another split of other data.
+        InputError: there are too few held-out people, or the model is in use already.
     """
     model = find_trained(name, settings)
     people = held_out(dataset)

@@ -48,7 +48,7 @@ def read_dataset(folder: Path) -> Dataset:
     """
     manifest = checked_manifest(folder)
     if manifest.get("format", "lagenda") != "lagenda":
-        raise InputError(f"{folder} is a {manifest['format']} dataset; MiVOLO trains from --format lagenda")
+        raise InputError(f"{folder} is a {manifest['format']} dataset; this takes one of --format lagenda")
     if manifest["images"] == "none":
         raise InputError(f"{folder} has no pictures; export it again with --images link or copy")
     if not manifest["split"]:

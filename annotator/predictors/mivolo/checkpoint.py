@@ -77,7 +77,10 @@ def _read_safetensors(path: Path) -> _Content:
     config = path.with_name(CONFIG_FILE)
     for file in (path, config):
         if not file.is_file():
-            raise WeightsMissing(f"there is no {file.name}; `annotator models pull` gets it")
+            raise WeightsMissing(
+                f"there is no {file.name}; `annotator models pull` gets that of a named model, a trained one is named "
+                "by its model.pth.tar"
+            )
     try:
         tensors = load_file(path)
         entries = json.loads(config.read_text(encoding="utf-8"))

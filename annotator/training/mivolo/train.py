@@ -151,9 +151,15 @@ class _Run:
                 count = (self.step - 1) % self.recipe.evaluate_every + 1
                 self._look(log, loss / count, (self.step - first) * self._samples_a_step() / seconds)
                 loss = 0.0
-        rate = (self.step - first) * self._samples_a_step() / max(time.perf_counter() - started, 1e-9)
+        seconds = time.perf_counter() - started
         log.close(self.place.out)
-        return self._finish(rate)
+        done = (self.step - first) * self._samples_a_step()
+        return self._finish(done / seconds if done else self._earlier_speed())
+
+    def _earlier_speed(self) -> float:
+        """Samples a second of the run that left nothing to do."""
+        path = self.place.out / RUN_NAME
+        return float(json.loads(path.read_text())["samples_per_second"]) if path.is_file() else 0.0
 
     def _samples_a_step(self) -> int:
         return self.recipe.batch * self.recipe.accumulate * int(self.accelerator.num_processes)

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PrinterCallback, TrainingArguments, set_seed
+from transformers import PrinterCallback, TrainerState, TrainingArguments, set_seed
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import get_last_checkpoint
 
 from annotator.errors import ConfigurationError, InputError
@@ -64,12 +65,13 @@ def fine_tune(
         if not data.splits.get(name):
             raise InputError(f"the dataset has nobody in its split '{name}'; it has {', '.join(data.splits)}")
     base = Path(recipe.base)
-    identity = {
+    facts = {
         "recipe": recipe.as_dict(),
         "dataset": data.id,
         "base_sha256": weights_digest(base),
         "training": training,
     }
+    identity = json.dumps(facts, indent=2, sort_keys=True) + "\n"
     _check_run(out, identity)
     set_seed(recipe.seed)
     dtype = getattr(torch, recipe.precision)
@@ -98,21 +100,31 @@ def fine_tune(
         data_collator=Collator(script, _pad(tokenizer), dtype),
     )
     trainer.remove_callback(PrinterCallback)  # it prints dicts to stdout; our own lines say more
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(out)))
-    if "step" not in trainer.best:
-        trainer.evaluate()
+    write_whole(out / RUN_NAME, identity.encode())
+    _go_on(trainer, recipe, out)
     _log(out, trainer)
     best = trainer.best
     return Result(out / MODEL_NAME, int(best["step"]), best["mae"], best["gender_accuracy"])
 
 
-def _check_run(out: Path, identity: dict[str, Any]) -> None:
+def _check_run(out: Path, identity: str) -> None:
     path = out / RUN_NAME
-    text = json.dumps(identity, indent=2, sort_keys=True) + "\n"
-    if path.is_file() and path.read_text() != text:
+    if path.is_file() and path.read_text() != identity:
         raise InputError(f"{out} holds a run of another dataset or recipe; name another folder or remove it")
-    out.mkdir(parents=True, exist_ok=True)
-    write_whole(path, text.encode())
+
+
+def _go_on(trainer: LlavaTrainer, recipe: Recipe, out: Path) -> None:
+    """Train what is left; the trainer itself would take one more step after the last one."""
+    last = get_last_checkpoint(str(out))
+    state = None if last is None else TrainerState.load_from_json(str(Path(last) / TRAINER_STATE_NAME))
+    stopped = trainer.best["idle"] >= recipe.patience
+    if state is not None and (stopped or state.global_step >= state.max_steps):
+        trainer.state = state
+        trainer.say(f"nothing is left to do after step {state.global_step:,}")
+    else:
+        trainer.train(resume_from_checkpoint=last)
+    if "step" not in trainer.best:
+        trainer.evaluate()
 
 
 def _pad(tokenizer: Any) -> int:
@@ -194,7 +206,7 @@ def _log(out: Path, trainer: LlavaTrainer) -> None:
     log = RunLog(out, -1)
     names = {"loss": "training", "eval_mae": "validation/mae", "eval_gender_accuracy": "validation/gender_accuracy"}
     for entry in trainer.state.log_history:
-        known = {names[name]: float(value) for name, value in entry.items() if name in names}
+        known = {column: float(entry[name]) for name, column in names.items() if name in entry}
         if known:
             log.add(int(entry["step"]), known)
     log.close(out)

@@ -124,6 +124,9 @@ def test_the_main_job(run: Run, tmp_path: Path) -> None:
     assert json.loads(run("settle", "--json").out)["changed"] == 0
     assert run("export", "out").code == 0
     assert (tmp_path / "out" / "manifest.json").read_bytes() == before
+    assert (
+        "0 labels: none that --source, --since and the like leave" in run("export", "new", "--since", "2099-01-01").out
+    )
 
 
 def test_json_says_the_same(run: Run, project: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 
 from annotator.demo import weights_dir
 from annotator.demo.figures import write_pictures
-from annotator.errors import ConfigurationError, InputError, UnknownName
+from annotator.errors import AnnotatorError, ConfigurationError, InputError, UnknownName
 from annotator.export.dataset import Options
 from annotator.export.manifest import read_manifest
 from annotator.export.reading import image_splits
@@ -98,6 +99,22 @@ def test_what_cannot_be_compared_is_said(known: Store, dataset: Path, settings: 
         promote(known, settings, "twin", tmp_path / "small")
     with pytest.raises(UnknownName):
         register(known, settings, Trained("x", "mivolo", "y", "", "z", "no-such-predictor"))
+
+
+def test_only_weights_that_load_are_listed(known: Store, settings: Settings, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "model.pth.tar").write_bytes(b"of a training")
+    mllm = weights_dir("demo-mllm")
+    for family, place, says in (
+        ("mivolo", run, "model.pth.tar"),
+        ("mivolo", tmp_path / "gone.pth.tar", "gone.pth.tar"),
+        ("llava", mllm / "model.safetensors", f"llava:{mllm}"),
+        ("llava", weights_dir("demo-mivolo"), "mivolo"),
+    ):
+        with pytest.raises(AnnotatorError, match=re.escape(says)):
+            register(known, settings, Trained("x", family, str(place), "", "z", "demo-mivolo"))
+    assert read_trained(settings) == {}
 
 
 def test_a_weak_model_is_retrained_and_replaced(known: Store, settings: Settings, tmp_path: Path) -> None:

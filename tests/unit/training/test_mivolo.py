@@ -75,6 +75,9 @@ def test_a_killed_run_ends_in_the_same_weights(
     for part in ("learner", "average"):
         assert all(torch.equal(one[part][name], two[part][name]) for name in one[part])
     assert (tmp_path / "whole/log.csv").read_bytes() == (tmp_path / "killed/log.csv").read_bytes()
+    facts = (tmp_path / "killed/run.json").read_bytes()
+    train_stage(people, plan, Place(tmp_path / "killed", "cpu"))
+    assert (tmp_path / "killed/run.json").read_bytes() == facts, "a finished run told other things"
     other = replace(plan, rate=plan.rate / 2)
     with pytest.raises(InputError, match="another dataset or recipe"):
         train_stage(people, other, Place(tmp_path / "killed", "cpu"))

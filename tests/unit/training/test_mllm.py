@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch.nn import functional
 from annotator.demo import weights_dir
 from annotator.demo.figures import draw_image, encode_jpeg
 from annotator.demo.looks import SUBTLE
-from annotator.errors import InputError
+from annotator.errors import AnnotatorError, InputError
 from annotator.export.manifest import Recipe as Made
 from annotator.predictors.llava.checkpoint import load_llava, load_tokenizer
 from annotator.predictors.llava.predictor import LlavaPredictor
@@ -124,8 +125,29 @@ def test_full_fine_tuning_resumes_and_loads(data: Conversations, tmp_path: Path)
     assert any(name.startswith("vision_tower.vision_model.") for name in names), "the published names"
     LlavaPredictor(result.model, name="mine", device="cpu")
     assert result.step in (2, 4)
+    log = (tmp_path / "whole/log.csv").read_bytes()
+    assert fine_tune(data, plan(), tmp_path / "whole", device="cpu", say=said.append) == result
+    assert said[-1] == "nothing is left to do after step 4"
+    assert (tmp_path / "whole/log.csv").read_bytes() == log
+    assert not (tmp_path / "whole/checkpoint-5").exists(), "a finished run went on"
     with pytest.raises(InputError, match="another dataset or recipe"):
         fine_tune(data, plan(rate=1.0), tmp_path / "whole", device="cpu")
+
+
+def test_a_run_that_stopped_early_stays_stopped(data: Conversations, tmp_path: Path) -> None:
+    recipe = plan(steps=20, rate=0.0, save_steps=1, patience=2)
+    result = fine_tune(data, recipe, tmp_path / "run", device="cpu")
+    assert result.step == 1
+    said: list[str] = []
+    assert fine_tune(data, recipe, tmp_path / "run", device="cpu", say=said.append) == result
+    assert said[-1] == "nothing is left to do after step 3"
+
+
+def test_a_base_that_does_not_load_leaves_the_folder_free(data: Conversations, tmp_path: Path) -> None:
+    wrong = replace(plan(), base=str(weights_dir("demo-mivolo")))
+    with pytest.raises(AnnotatorError, match="mivolo"):
+        fine_tune(data, wrong, tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("method", ["lora", "qlora"])
