@@ -99,7 +99,7 @@ def connect(client: LabelStudio, backend_url: str, version: str) -> int:
     for backend in client.backends(project):
         if backend["url"].rstrip("/") != backend_url:
             client.disconnect_backend(backend)  # Label Studio would go on asking the first one
-    client.connect_backend(project, backend_url, version, is_interactive=False)
+    client.connect_backend(project, backend_url, version, is_interactive=True)
     client.update_project(project, model_version=version)
     return project
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,55 @@ def test_a_picture_uploaded_in_the_browser_opens_with_everything_on_it(
     for words in ("Please check: ", "demo-mivolo: ", "demo-mllm: ", DEMO_NOTICE):
         expect(page.get_by_text(words).first).to_be_visible()
     shoot(page, tmp_path, "studio.png", wanted=shooting)
+
+
+def test_a_drawn_person_whom_nobody_found_gets_gender_and_age(page: Page, running: Any) -> None:
+    known = {task["id"] for task in running.client.tasks(running.project)}
+    running.client.upload(running.project, [running.pictures[SHOWN_PICTURE + 1]])
+    (task,) = [one["id"] for one in running.client.tasks(running.project) if one["id"] not in known]
+    page.goto(f"{running.studio.server.url}/projects/{running.project}/data?task={task}", wait_until="commit")
+    people = page.locator("[class*=outliner-item__title]").get_by_text("person", exact=True)
+    expect(people.first).to_be_visible(timeout=PATIENCE)
+    found = people.count()
+    page.get_by_text("Auto-Annotation").click()
+    page.get_by_text("Auto-Accept Suggestions").click()
+    page.locator("[class*=tool_smart]").first.click()
+    page.keyboard.press("1")
+    _drag(page, (0.08, 0.06), (0.23, 0.74))
+    expect(people).to_have_count(found + 1, timeout=PATIENCE)
+    people.first.click()  # whether Label Studio selects what it was told of is its affair
+    people.last.click()
+    expect(page.get_by_role("spinbutton")).to_have_value(re.compile(r"\d+"))
+    for words in ("demo-mivolo: ", "demo-mllm: ", DEMO_NOTICE):
+        expect(page.get_by_text(words).first).to_be_visible()
+    page.get_by_role("button", name="Submit").click()
+    for _ in range(60):
+        if running.client.task(task)["annotations"]:
+            break
+        page.wait_for_timeout(500)
+    (submitted,) = running.client.task(task)["annotations"]
+    drawn = [item for item in submitted["result"] if item.get("value", {}).get("width") == _drawn_width(submitted)]
+    assert {item["type"] for item in drawn} >= {"rectanglelabels", "choices", "number"}
+
+
+def _drawn_width(annotation: dict[str, Any]) -> float:
+    """The width of the last person's box, in percent."""
+    boxes = [item for item in annotation["result"] if item.get("value", {}).get("rectanglelabels") == ["person"]]
+    return float(boxes[-1]["value"]["width"])
+
+
+def _drag(page: Page, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Draw a box on the picture, in shares of its canvas."""
+    canvas = page.locator("canvas").first.bounding_box()
+    assert canvas is not None
+    (x0, y0), (x1, y1) = [
+        (canvas["x"] + x * canvas["width"], canvas["y"] + y * canvas["height"]) for x, y in (start, end)
+    ]
+    page.mouse.move(x0, y0)
+    page.mouse.down()
+    page.mouse.move((x0 + x1) / 2, (y0 + y1) / 2, steps=5)
+    page.mouse.move(x1, y1, steps=5)
+    page.mouse.up()
 
 
 def _unfold(page: Page) -> None:
