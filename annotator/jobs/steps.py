@@ -10,7 +10,6 @@ from typing import Any
 
 from sqlalchemy import select
 
-from annotator.ensemble.codec import fit_from_dict
 from annotator.errors import AnnotatorError, ConfigurationError
 from annotator.files import write_whole
 from annotator.jobs import jobs
@@ -26,12 +25,11 @@ from annotator.pipeline.refit import refit
 from annotator.pipeline.report import gather_report
 from annotator.pipeline.settle import settle
 from annotator.pipeline.triage import triage
-from annotator.pipeline.version import ensemble_version
 from annotator.predictors.registry import ModelSet
 from annotator.predictors.trained import read_trained
 from annotator.settings import Settings
 from annotator.store.session import Store
-from annotator.store.tables import FitRow, PreLabelRow
+from annotator.store.tables import PreLabelRow
 
 Counts = Mapping[str, Any]
 
@@ -145,13 +143,6 @@ def prelabel(order: Order) -> Outcome:
         )
     with said_of(model=work.version):
         return Outcome(prelabel_portion(work, order.claim.images or (), order.stopped))
-
-
-def _was_made_by(order: Order, version: str | None) -> bool:
-    """Whether these models had that version by an earlier calibration: somebody settled while the night ran."""
-    with order.store.read() as session:
-        fits = [fit_from_dict(parameters) for parameters in session.scalars(select(FitRow.parameters))]
-    return version in {ensemble_version(order.tools.models, fit) for fit in (None, *fits)}
 
 
 def judge(order: Order) -> Outcome:
