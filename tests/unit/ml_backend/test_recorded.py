@@ -145,7 +145,7 @@ def test_webhooks_are_heard_twice(client: TestClient, name: str, engine: Any) ->
     action = load(name)["body"]["action"]
     assert [event[2]["action"] for event in engine.events] == [action, action]
     project = load(name)["body"]["project"]["id"]
-    assert engine.events[0][1] == f"labelstudio:{project}"
+    assert engine.events[0][1] == ("labelstudio:training" if action == "START_TRAINING" else f"labelstudio:{project}")
     assert engine.events[0][2]["ids"]["project"] == [project]
 
 
