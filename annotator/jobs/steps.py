@@ -25,6 +25,7 @@ from annotator.pipeline.refit import refit
 from annotator.pipeline.report import gather_report
 from annotator.pipeline.settle import settle
 from annotator.pipeline.triage import triage
+from annotator.pipeline.version import was_in_force
 from annotator.predictors.registry import ModelSet
 from annotator.predictors.trained import read_trained
 from annotator.settings import Settings
@@ -130,6 +131,8 @@ def plan(order: Order) -> Outcome:
 def prelabel(order: Order) -> Outcome:
     """One batch of images, from pixels to pre-labels.
 
+    A calibration that came in since the run was planned counts at once; earlier batches are fused anew by the next run.
+
     Raises:
         OtherVersion: this process has other models than the one that planned the run.
     """
@@ -137,10 +140,9 @@ def prelabel(order: Order) -> Outcome:
     if work.version != order.claim.version:
         order.tools.refresh()
         work = order.tools.prelabelling()
-    if work.version != order.claim.version:
-        raise OtherVersion(
-            f"this worker's models make {work.version}, run {order.claim.run} is for {order.claim.version}"
-        )
+    planned = order.claim.version
+    if work.version != planned and not (planned and was_in_force(order.store, order.settings, work.models, planned)):
+        raise OtherVersion(f"this worker's models make {work.version}, run {order.claim.run} is for {planned}")
     with said_of(model=work.version):
         return Outcome(prelabel_portion(work, order.claim.images or (), order.stopped))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -41,6 +42,15 @@ def ensemble_version(models: ModelSet, fit: Fit | None = None, cascade: Cascade 
 def version_in_force(store: Store, settings: Settings, models: ModelSet) -> str:
     """The version of what would be pre-labelled now."""
     return ensemble_version(models, current_fit(store, models), cascade_in_force(store, settings, models))
+
+
+def was_in_force(store: Store, settings: Settings, models: ModelSet, version: str) -> bool:
+    """Whether ``version`` is what these models made by an earlier calibration, or by none."""
+    with store.read() as session:
+        fits = [None, *(fit_from_dict(row) for row in session.scalars(select(FitRow.parameters)))]
+    cascade = cascade_in_force(store, settings, models)
+    cascades = [replace(cascade, fit=fit) for fit in fits] if cascade else [None]
+    return any(ensemble_version(models, fit, one) == version for fit in fits for one in cascades)
 
 
 def detector_version(models: ModelSet) -> str:

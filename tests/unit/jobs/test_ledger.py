@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import func, select, update
 
+from annotator.ensemble.codec import fit_to_dict
+from annotator.ensemble.model import Fit
 from annotator.errors import InputError, ServiceError
 from annotator.jobs import jobs, ledger, runs
 from annotator.jobs.inline import drain
@@ -17,12 +20,24 @@ from annotator.jobs.ledger import FanOut
 from annotator.jobs.overview import look_at
 from annotator.jobs.steps import STEPS, Order, Outcome, Tools
 from annotator.jobs.work import perform
+from annotator.pipeline.cascade import keep_first_fit
+from annotator.pipeline.version import version_in_force, was_in_force
 from annotator.settings import Settings
 from annotator.store.base import now
 from annotator.store.runs import AttemptRow, AttemptState, BatchRow, BatchState, RunRow, RunState
 from annotator.store.session import Store
-from annotator.store.tables import FailureRow, ImageRow, ImageState, LabelRow, PersonRow, PredictionRow, PreLabelRow
-from tests.helpers.models import HalvesDetector, MeanPredictor
+from annotator.store.tables import (
+    FailureRow,
+    FitRow,
+    ImageRow,
+    ImageState,
+    LabelRow,
+    PersonRow,
+    PredictionRow,
+    PreLabelRow,
+)
+from tests.helpers.fits import small_fit
+from tests.helpers.models import HalvesDetector, MeanPredictor, model_set
 from tests.helpers.rows import content
 from tests.unit.jobs.conftest import PICTURES, tools_with
 
@@ -95,6 +110,40 @@ def test_a_new_model_version_makes_exactly_the_pre_labels_that_need_it(tools: To
     assert set(current) == {newer.prelabelling().version}
     assert (before, after) == (2 * PICTURES, 4 * PICTURES)
     assert predicted == {"mean@1": 2 * PICTURES, "mean@2": 2 * PICTURES, "other@1": 2 * PICTURES}
+
+
+def calibrate(store: Store, fit: Fit) -> None:
+    """A new calibration counts, for everybody and for a cascade's first predictor."""
+    with store.write() as session:
+        session.add(FitRow(version=fit.version, is_current=True, people=60, parameters=fit_to_dict(fit), scores={}))
+        keep_first_fit(session, fit.version)
+
+
+def test_a_calibration_during_a_night_does_not_stop_it(store: Store, settings: Settings) -> None:
+    tools = tools_with(store, settings, MeanPredictor())
+    run, before = planned(tools), tools.prelabelling().version
+    calibrate(store, replace(small_fit("newer", []), predictors={"mean": "mean@1"}))
+    for _ in range(3):
+        held = ledger.claim_next(store, run, "w", 30)
+        assert held is not None
+        assert perform(tools, held) == "done"
+    with store.read() as session:
+        versions = set(session.scalars(select(PreLabelRow.version)))
+    assert versions == {tools.prelabelling().version}
+    assert versions != {before}
+
+
+@pytest.mark.parametrize("cascade_error", [None, 5.0])
+def test_versions_of_earlier_calibrations_are_known(
+    store: Store, settings: Settings, cascade_error: float | None
+) -> None:
+    changed = settings.model_copy(update={"cascade_error": cascade_error})
+    models = model_set(MeanPredictor(), MeanPredictor("other"))
+    before = version_in_force(store, changed, models)
+    calibrate(store, replace(small_fit("newer", []), predictors={"mean": "mean@1"}))
+    assert was_in_force(store, changed, models, before)
+    assert was_in_force(store, changed, models, version_in_force(store, changed, models))
+    assert not was_in_force(store, changed, model_set(MeanPredictor(version="2"), MeanPredictor("other")), before)
 
 
 def test_many_starters_of_a_slot_make_one_run(store: Store, settings: Settings) -> None:
