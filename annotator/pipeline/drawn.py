@@ -9,16 +9,16 @@ import numpy as np
 from sqlalchemy import select
 
 from annotator.detection.pairing import pair
-from annotator.domain import Box, Detection, Evidence, Person, Prediction
+from annotator.domain import Box, Detection, Evidence, Person
 from annotator.ensemble import fuse
 from annotator.errors import ImageError
 from annotator.images.decode import decode
 from annotator.images.quality import overlap, sharpness
-from annotator.pipeline.predict import failed, predict_batch
+from annotator.pipeline.predict import predictions
 from annotator.pipeline.prelabel import Prelabelling
 from annotator.pipeline.single import PersonResult
 from annotator.pipeline.triage import triage_few
-from annotator.predictors.base import PersonView, Pixels, Predictor
+from annotator.predictors.base import PersonView, Pixels
 from annotator.store import records
 from annotator.store.tables import ImageRow, PersonRow
 
@@ -46,7 +46,7 @@ def judge_drawn(work: Prelabelling, data: bytes, box: Box) -> PersonResult:
     bodies = tuple(other.body for other in others if other.body)
     faces = tuple(other.face for other in others if other.face)
     view = PersonView(person.person_id, pixels, body, face, (*bodies, *faces), faces)
-    said = tuple(_ask(model.get(), view) for model in work.models.predictors)
+    said = tuple(one for model in work.models.predictors for (one,) in predictions(model.get(), [view], work.pool))
     evidence = Evidence(
         person_id=person.person_id,
         group=sha256,
@@ -80,14 +80,6 @@ def _others(work: Prelabelling, sha256: str) -> Sequence[Person]:
     with work.store.read() as session:
         rows = session.scalars(query.where(ImageRow.sha256 == sha256, PersonRow.active).order_by(PersonRow.index)).all()
     return [records.to_person(row, sha256) for row in rows]
-
-
-def _ask(predictor: Predictor, view: PersonView) -> Prediction:
-    try:
-        prepared = predictor.prepare(view)
-    except Exception as error:  # noqa: BLE001 - one predictor's failure stays its own
-        return failed(predictor, error)
-    return predict_batch(predictor, [prepared])[0]
 
 
 def _region(sha256: str, box: Box) -> str:

@@ -108,7 +108,7 @@ class Prelabelling:
     def __init__(self, store: Store, settings: Settings, models: ModelSet) -> None:
         self.store, self.settings, self.models = store, settings, models
         self._locks = tuple(threading.Lock() for _ in range(64))
-        self._pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="prepare")
+        self.pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="prepare")
         self._calibrate()
 
     def _calibrate(self) -> None:
@@ -259,7 +259,7 @@ class Prelabelling:
     ) -> Iterator[list[tuple[PersonRow, Prediction]]]:
         """Batches of people with their answers, as these come."""
         asked, predictor = iter(people), model.get()
-        for batch in busy.over(predictions(predictor, [view for _, view in people], self._pool)):
+        for batch in busy.over(predictions(predictor, [view for _, view in people], self.pool)):
             yield [(next(asked)[0], answer) for answer in batch]
 
     def _store(self, answered: Sequence[tuple[PersonRow, Prediction]]) -> None:
