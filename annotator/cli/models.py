@@ -198,11 +198,11 @@ def promote_model(
 def promotion_lines(found: Promotion) -> list[str]:
     """What a promotion found, for people."""
     age, gender = found.age.difference, found.gender.difference
+    shares = f"{found.before['gender_accuracy']:.1%} -> {found.scores['gender_accuracy']:.1%}"
     return [
         f"{plural(found.people, 'held-out person', 'held-out people')}: {found.incumbent} against {found.name}",
         f"MAE {found.before['mae']:.2f} -> {found.scores['mae']:.2f}, by {age.value:+.2f} years, {_interval(age)}",
-        f"gender {found.before['gender_accuracy']:.1%} -> {found.scores['gender_accuracy']:.1%}, "  # noqa: ISC004
-        f"errors by {gender.value:+.3f}, {_interval(gender)}",
+        f"gender {shares}, errors by {gender.value:+.3f}, {_interval(gender)}",
         f"{found.why}: " + (f"{found.name} is used from now on" if found.accepted else "nothing changes"),
     ]
 

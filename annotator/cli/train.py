@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -73,7 +74,7 @@ def train_mivolo(
             device,
             workers,
             cache_gb * 1e9,
-            lambda text, number=number: typer.echo(f"stage {number}: {text}", err=True),  # type: ignore[misc]
+            partial(_say, number),
         )
         results[f"stage {number}"] = train_stage(people, recipe, place)
         source = str(place.out / "model.pth.tar")
@@ -192,6 +193,10 @@ def _facts(result: Result) -> dict[str, Any]:
         "scores": result.scores,
         "samples_per_second": result.samples_per_second,
     }
+
+
+def _say(stage: int, text: str) -> None:
+    typer.echo(f"stage {stage}: {text}", err=True)
 
 
 def _with_blur(recipe: Recipe, blur: float | None) -> Recipe:
