@@ -235,7 +235,7 @@ class _Tally:
             self.numbers["labels"] += 1
             self.numbers["ages"] += line.age >= 0
             self.numbers["genders"] += line.gender != "-1"
-            self.sources[line.label["source"]] += 1
+            self.sources[str(line.source)] += 1
 
     def counts(self, without_box: int) -> Counts:
         n = self.numbers

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from annotator.export.provenance import SCHEMA as PROVENANCE
 from annotator.export.shards import Shards
-from annotator.export.spool import Corners, Line
+from annotator.export.spool import LABEL_COLUMNS, Corners, Line
 
 ALL_NAME = "all"
 FOLDER = "data"
@@ -68,7 +68,7 @@ class ParquetTables:
         if line.label is None:
             return
         row = {
-            **line.label,
+            **dict(zip(LABEL_COLUMNS, line.label, strict=True)),
             "person_id": line.person_id,
             "img_name": line.img_name,
             "image_sha256": line.sha256,

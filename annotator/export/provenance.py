@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -45,7 +45,7 @@ class ProvenanceWriter:
 
     def __init__(self, path: Path) -> None:
         self._writer = pq.ParquetWriter(path, SCHEMA, compression="zstd")
-        self._rows: list[dict[str, Any]] = []
+        self._rows: list[tuple[Any, ...]] = []
 
     def __enter__(self) -> ProvenanceWriter:
         return self
@@ -55,17 +55,18 @@ class ProvenanceWriter:
             self._flush()
         self._writer.close()
 
-    def add(self, line: Line, label: Mapping[str, Any], sampling_weight: float) -> None:
+    def add(self, line: Line, label: tuple[Any, ...], sampling_weight: float) -> None:
         """One label of the dataset."""
-        self._rows.append({**_row(line, label), "sampling_weight": sampling_weight})
+        self._rows.append((line.person_id, line.img_name, line.sha256, line.split, *label, sampling_weight))
         if len(self._rows) >= _ROWS:
             self._flush()
 
     def _flush(self) -> None:
-        self._writer.write_table(pa.Table.from_pylist(self._rows, schema=SCHEMA))
+        self._writer.write_table(to_table(self._rows, SCHEMA))
         self._rows.clear()
 
 
-def _row(line: Line, label: Mapping[str, Any]) -> dict[str, Any]:
-    where = {"person_id": line.person_id, "img_name": line.img_name, "image_sha256": line.sha256, "split": line.split}
-    return {**where, **label}
+def to_table(rows: Sequence[tuple[Any, ...]], schema: Any) -> Any:
+    """Rows in the order of the schema's columns as an Arrow table."""
+    columns = zip(*rows, strict=True) if rows else [()] * len(schema)
+    return pa.table([pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)], schema=schema)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from annotator.domain import Box, Label
 
 
-@dataclass(frozen=True, slots=True)
-class ExportImage:
+class ExportImage(NamedTuple):
     """One image of the dataset.
 
     ``uri`` is what :func:`~annotator.images.places.read_uri` takes; ``width`` and ``height`` are those of the upright
@@ -26,8 +25,7 @@ class ExportImage:
     group: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ExportRow:
+class ExportRow(NamedTuple):
     """One person. Without a ``label`` the row is written as -1 / -1, so that readers can blank the person in others.
 
     ``provenance`` is JSON-able; its keys ``votes`` (each with its weight), ``predictions`` and ``interval`` (youngest
@@ -39,4 +37,4 @@ class ExportRow:
     body: Box | None
     face: Box | None
     label: Label | None = None
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = MappingProxyType({})

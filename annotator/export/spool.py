@@ -5,16 +5,18 @@ SQLite serves as the sorter: one file beside the dataset in the making, gone whe
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from itertools import groupby, islice
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, groupby, islice
+from math import isfinite
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import orjson
+
+from annotator.domain import Box
 from annotator.errors import InputError
 from annotator.export.naming import name_key, with_digest
 from annotator.export.rows import ExportImage, ExportRow
@@ -23,36 +25,50 @@ Corners = tuple[int, int, int, int]
 MISSING: Corners = (-1, -1, -1, -1)
 
 _BATCH = 5_000
-_EVIDENCE = ("votes", "predictions", "details")
-_encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False).encode
+LABEL_COLUMNS = (
+    *("age", "age_sd", "age_low", "age_high", "gender", "gender_probability", "source", "method", "vote_count"),
+    *("votes", "predictions", "details"),
+)
+"""What is kept of a label, in this order; the last three are JSON."""
+_SOURCE = LABEL_COLUMNS.index("source")
+_NO_LABEL = (None,) * len(LABEL_COLUMNS)
 _PRAGMAS = """
 PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA locking_mode=EXCLUSIVE; PRAGMA cache_size=-64000;
 """
 _SCHEMA = """
+CREATE TABLE seen (sha256 TEXT, name TEXT, uri TEXT, format TEXT, width INT, height INT, team TEXT);
 CREATE TABLE image (
     sha256 TEXT PRIMARY KEY, name TEXT, uri TEXT, format TEXT, width INT, height INT, team TEXT,
     wanted TEXT, key TEXT, final TEXT, split TEXT, file_sha256 TEXT, file_bytes INT, left INT, top INT, rank INT
 ) WITHOUT ROWID;
 CREATE TABLE person (
-    person_id TEXT UNIQUE, sha256 TEXT, age INT, gender TEXT, face_x0 INT, face_y0 INT, face_x1 INT, face_y1 INT,
+    person_id TEXT, sha256 TEXT, age INT, gender TEXT, face_x0 INT, face_y0 INT, face_x1 INT, face_y1 INT,
     body_x0 INT, body_y0 INT, body_x1 INT, body_y1 INT,
-    label TEXT, votes TEXT, predictions TEXT, details TEXT
+    label_age REAL, label_age_sd REAL, label_age_low REAL, label_age_high REAL, label_gender TEXT,
+    label_gender_probability REAL, label_source TEXT, label_method TEXT, label_vote_count INT, label_votes TEXT,
+    label_predictions TEXT, label_details TEXT
 );
-CREATE INDEX person_image ON person (sha256);
 CREATE TABLE crop (person_id TEXT PRIMARY KEY, name TEXT, sha256 TEXT, bytes INT, left INT, top INT) WITHOUT ROWID;
 CREATE TABLE parent (sha256 TEXT PRIMARY KEY, split TEXT) WITHOUT ROWID;
 """
-_INSERT_PERSON = "INSERT INTO person VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_SORTED = """
+CREATE UNIQUE INDEX person_once ON person (person_id);
+INSERT INTO image SELECT sha256, name, uri, format, width, height, team, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, NULL
+    FROM seen WHERE rowid IN (SELECT MIN(rowid) FROM seen GROUP BY sha256) ORDER BY sha256;
+DROP TABLE seen;
+CREATE INDEX person_image ON person (sha256);
+"""
+_INSERT_PERSON = f"INSERT INTO person VALUES ({', '.join('?' * (12 + len(LABEL_COLUMNS)))})"  # noqa: S608
+_LABEL = ", ".join(f"label_{name}" for name in LABEL_COLUMNS)
 _FACE = "face_x0, face_y0, face_x1, face_y1"
 _BODY = "body_x0, body_y0, body_x1, body_y1"
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One person of the finished dataset, in whole pixels of the image file.
 
-    ``label`` holds the label's columns of the provenance table by name, ``None`` without a label. ``crop`` is the name
-    of the person's own picture, where there is one; the boxes are those in it.
+    ``label`` holds the values of :data:`LABEL_COLUMNS`, ``None`` without a label. ``crop`` is the name of the person's
+    own picture, where there is one; the boxes are those in it.
     """
 
     img_name: str
@@ -63,8 +79,13 @@ class Line:
     gender: str
     face: Corners
     body: Corners
-    label: Mapping[str, Any] | None
+    label: tuple[Any, ...] | None
     crop: str | None = None
+
+    @property
+    def source(self) -> str | None:
+        """Where the label came from."""
+        return None if self.label is None else str(self.label[_SOURCE])
 
 
 class Spool:
@@ -86,17 +107,16 @@ class Spool:
             InputError: one person comes twice.
         """
         iterator = iter(rows)
-        while batch := list(islice(iterator, _BATCH)):
-            images = {row.image.sha256: row.image for row in batch}
-            self._db.executemany(
-                "INSERT OR IGNORE INTO image (sha256, name, uri, format, width, height, team, left, top)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0)",
-                (_image_values(image) for image in images.values()),
-            )
-            try:
-                self._db.executemany(_INSERT_PERSON, map(_person_values, batch))
-            except sqlite3.IntegrityError as error:
-                raise InputError("a person comes twice in the rows to export") from error
+        while first := next(iterator, None):
+            images: dict[str, ExportImage] = {}
+            people = _noting(chain((first,), islice(iterator, _BATCH - 1)), images)
+            self._db.executemany(_INSERT_PERSON, map(_person_values, people))
+            self._db.executemany("INSERT INTO seen VALUES (?, ?, ?, ?, ?, ?, ?)", map(_image_values, images.values()))
+        try:
+            for statement in filter(str.strip, _SORTED.split(";")):
+                self._db.execute(statement)
+        except sqlite3.IntegrityError as error:
+            raise InputError("a person comes twice in the rows to export") from error
 
     def images(self) -> Iterator[ExportImage]:
         """All images by sha256; they may be placed meanwhile."""
@@ -127,8 +147,8 @@ class Spool:
         self._db.create_function("rank", 1, rank, deterministic=True)
         self._db.execute("UPDATE image SET rank = rank(team)")
         rows = self._db.execute(
-            "SELECT team, age, gender, label IS NOT NULL, parent.split FROM image LEFT JOIN person USING (sha256)"
-            " LEFT JOIN parent USING (sha256) ORDER BY rank, team"
+            "SELECT team, age, gender, label_source IS NOT NULL, parent.split FROM image"
+            " LEFT JOIN person USING (sha256) LEFT JOIN parent USING (sha256) ORDER BY rank, team"
         )
         for team, people in groupby(rows, key=itemgetter(0)):
             known = list(people)
@@ -156,7 +176,10 @@ class Spool:
 
     def people(self, sha256: str) -> list[tuple[str, Corners, Corners, bool]]:
         """Id, face, body and whether there is a label, of everybody on an image, by id."""
-        query = f"SELECT person_id, label IS NOT NULL, {_FACE}, {_BODY} FROM person WHERE sha256 = ? ORDER BY person_id"  # noqa: S608
+        query = (
+            f"SELECT person_id, label_source IS NOT NULL, {_FACE}, {_BODY} FROM person"  # noqa: S608
+            " WHERE sha256 = ? ORDER BY person_id"
+        )
         return [
             (name, (x[0], x[1], x[2], x[3]), (x[4], x[5], x[6], x[7]), bool(labelled))
             for name, labelled, *x in self._db.execute(query, (sha256,))
@@ -199,7 +222,7 @@ class Spool:
         """``(split, age, gender, people)`` of all labels that can be written."""
         yield from self._db.execute(
             "SELECT split, age, gender, COUNT(*) FROM person JOIN image USING (sha256)"
-            " WHERE label IS NOT NULL AND (face_x0 >= 0 OR body_x0 >= 0) GROUP BY split, age, gender"
+            " WHERE label_source IS NOT NULL AND (face_x0 >= 0 OR body_x0 >= 0) GROUP BY split, age, gender"
         )
 
     def named_like(self, beginning: str) -> int:
@@ -210,20 +233,28 @@ class Spool:
 
     def lines(self) -> Iterator[Line]:
         """Everybody with a box, by image name, then by box as the columns come, then by id."""
+        self._db.execute("CREATE INDEX IF NOT EXISTS image_final ON image (final)")
         query = (
-            f"SELECT final, image.sha256, split, person_id, age, gender, {_FACE}, {_BODY},"  # noqa: S608
-            " label, votes, predictions, details, image.left, image.top, crop.name, crop.left, crop.top"
-            " FROM person JOIN image USING (sha256) LEFT JOIN crop USING (person_id)"
+            f"SELECT final, image.sha256, split, person_id, age, gender, {_FACE}, {_BODY}, {_LABEL},"  # noqa: S608
+            " image.left, image.top, crop.name, crop.left, crop.top"
+            " FROM image CROSS JOIN person USING (sha256) LEFT JOIN crop USING (person_id)"
             f" WHERE face_x0 >= 0 OR body_x0 >= 0 ORDER BY final, {_FACE}, {_BODY}, person_id"
         )
-        for name, sha256, split, person_id, age, gender, *rest in self._db.execute(query):
-            face, body, (label, *evidence, left, top, crop, crop_left, crop_top) = rest[:4], rest[4:8], rest[8:]
-            known = None if label is None else {**json.loads(label), **dict(zip(_EVIDENCE, evidence, strict=True))}
+        for row in self._db.execute(query):
+            face, body, label, (left, top, crop, crop_left, crop_top) = row[6:10], row[10:14], row[14:-5], row[-5:]
             at = (left, top) if crop is None else (crop_left, crop_top)
+            known = None if label[_SOURCE] is None else label
+            name, sha256, split, person_id, age, gender = row[:6]
             yield Line(
-                *(name, sha256, split, person_id, age, gender),
-                *(_moved(face, *at), _moved(body, *at), known, crop),
+                *(name, sha256, split, person_id, age, gender), *(_moved(face, *at), _moved(body, *at), known, crop)
             )
+
+
+def _noting(rows: Iterable[ExportRow], images: dict[str, ExportImage]) -> Iterator[ExportRow]:
+    """The rows, one at a time, and their images in ``images``; the first row that names one describes it."""
+    for row in rows:
+        images.setdefault(row.image.sha256, row.image)
+        yield row
 
 
 def _image_values(image: ExportImage) -> tuple[Any, ...]:
@@ -234,40 +265,46 @@ def _person_values(row: ExportRow) -> tuple[Any, ...]:
     label = row.label
     age = -1 if label is None or label.age is None else max(0, round(label.age))
     gender = "-1" if label is None or label.gender is None else label.gender.letter
-    boxes = [_whole(box, row.image) for box in (row.face, row.body)]
-    return (row.person_id, row.image.sha256, age, gender, *boxes[0], *boxes[1], *_label_values(row))
+    size = (row.image.width, row.image.height)
+    return (
+        *(row.person_id, row.image.sha256, age, gender, *_whole(row.face, *size), *_whole(row.body, *size)),
+        *_label_values(row),
+    )
 
 
-def _whole(box: Any, image: ExportImage) -> Corners:
+def _whole(box: Box | None, width: int, height: int) -> Corners:
     """Whole pixels within the image; all -1 where nothing is left."""
-    if box is None or not box.is_usable:
+    if box is None:
         return MISSING
-    corners: Corners = box.clipped(image.width, image.height).as_ints()
-    return corners if corners[2] > corners[0] and corners[3] > corners[1] else MISSING
+    x0, y0, x1, y1 = box.x0, box.y0, box.x1, box.y1
+    if not isfinite(x0 + y0 + x1 + y1):
+        return MISSING
+    left, right = round(min(max(x0, 0), width)), round(min(max(x1, 0), width))
+    upper, lower = round(min(max(y0, 0), height)), round(min(max(y1, 0), height))
+    return (left, upper, right, lower) if right > left and lower > upper else MISSING
 
 
-def _label_values(row: ExportRow) -> tuple[str | None, ...]:
-    """The label, its votes, predictions and details, each as JSON."""
+def _label_values(row: ExportRow) -> tuple[Any, ...]:
+    """The values of :data:`LABEL_COLUMNS`."""
     label = row.label
     if label is None or (label.age is None and label.gender is None):
-        return (None,) * 4
+        return _NO_LABEL
     details = dict(row.provenance)
     low, high = details.pop("interval", None) or (None, None)
-    values = {
-        "age": label.age,
-        "age_sd": label.age_sd,
-        "age_low": low,
-        "age_high": high,
-        "gender": label.gender and label.gender.value,
-        "gender_probability": label.gender_probability,
-        "source": label.source.value,
-        "method": label.method,
-        "vote_count": label.votes,
-    }
-    votes, predictions = details.pop("votes", []), details.pop("predictions", [])
-    return tuple(map(_encode, (values, votes, predictions, details)))
+    votes, predictions = details.pop("votes", ()), details.pop("predictions", ())
+    return (
+        *(label.age, label.age_sd, low, high, label.gender and label.gender.value, label.gender_probability),
+        *(label.source.value, label.method, label.votes),
+        *(_encode(votes), _encode(predictions), _encode(details)),
+    )
 
 
-def _moved(corners: list[int], left: int, top: int) -> Corners:
+def _encode(value: object) -> str:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _moved(corners: Corners, left: int, top: int) -> Corners:
+    if corners == MISSING or not (left or top):
+        return corners
     x0, y0, x1, y1 = corners
-    return MISSING if (x0, y0, x1, y1) == MISSING else (x0 - left, y0 - top, x1 - left, y1 - top)
+    return (x0 - left, y0 - top, x1 - left, y1 - top)

@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, Literal
 
-from sqlalchemy import select
+from sqlalchemy import Select, String, select, type_coerce
 from sqlalchemy.orm import Session
 
 from annotator.domain import MAX_AGE, Box, Label, LabelSource
@@ -112,7 +113,7 @@ def _chunk(session: Session, after: int) -> Sequence[Any]:
         .order_by(PersonRow.id)
         .limit(CHUNK)
     )
-    return session.execute(query).all()
+    return session.connection().execute(query).all()
 
 
 def _with_provenance(session: Session, found: Sequence[Any], weights: Weights, choice: Choice) -> Iterator[ExportRow]:
@@ -160,19 +161,17 @@ def _interval(label: Label, low: float | None, high: float | None) -> tuple[floa
 
 
 def _votes(session: Session, span: tuple[int, int], weights: Weights) -> Story:
-    query = select(
-        VoteRow.person_key, VoteRow.source, VoteRow.annotation_id, VoteRow.annotator_id, VoteRow.age, VoteRow.gender
-    ).where(VoteRow.person_key.between(*span), VoteRow.counts)
+    columns = (VoteRow.person_key, VoteRow.source, VoteRow.annotation_id, VoteRow.annotator_id, VoteRow.age)
+    query = select(*columns, type_coerce(VoteRow.gender, String)).where(VoteRow.person_key.between(*span))
     found: Story = {}
-    # sorted here: databases sort text each in its own way
-    for key, source, name, annotator, age, gender in sorted(session.execute(query), key=lambda row: row[:3]):
+    for key, source, name, annotator, age, gender in _sorted(session, query.where(VoteRow.counts)):
         found.setdefault(key, []).append(
             {
                 "source": source,
                 "id": name,
                 "annotator": annotator,
                 "age": age,
-                "gender": gender and gender.value,
+                "gender": gender,
                 "weight": weights.get(annotator),
             }
         )
@@ -181,15 +180,21 @@ def _votes(session: Session, span: tuple[int, int], weights: Weights) -> Story:
 
 def _predictions(session: Session, span: tuple[int, int]) -> Story:
     query = select(
-        PredictionRow.person_key, PredictionRow.predictor, PredictionRow.version, PredictionRow.status,
-        PredictionRow.age, PredictionRow.age_sd, PredictionRow.female_probability,
+        PredictionRow.person_key, PredictionRow.predictor, PredictionRow.version,
+        type_coerce(PredictionRow.status, String), PredictionRow.age, PredictionRow.age_sd,
+        PredictionRow.female_probability,
     ).where(PredictionRow.person_key.between(*span))  # fmt: skip
     found: Story = {}
-    for key, _, version, status, age, sd, female in sorted(session.execute(query), key=lambda row: row[:3]):
+    for key, _, version, status, age, sd, female in _sorted(session, query):
         found.setdefault(key, []).append(
-            {"version": version, "status": status.value, "age": age, "age_sd": sd, "female_probability": female}
+            {"version": version, "status": status, "age": age, "age_sd": sd, "female_probability": female}
         )
     return found
+
+
+def _sorted(session: Session, query: Select[*tuple[Any, ...]]) -> Sequence[Any]:
+    """Rows by their first three columns; sorted here, since databases sort text each in its own way."""
+    return sorted(session.connection().execute(query).all(), key=itemgetter(0, 1, 2))
 
 
 def _verdict(

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, case, func, select
 from sqlalchemy.orm import Session
 
 from annotator.store.session import Store
@@ -49,16 +49,17 @@ class StatusReport:
 def status(store: Store, *, list_failures: int = 50) -> StatusReport:
     """Counts everything in one reading of the database, and lists up to ``list_failures`` failures."""
     with store.read() as session:
-        flagged = PreLabelRow.is_current & PreLabelRow.review
-        unlabelled = ~select(LabelRow.id).where(LabelRow.person_key == PreLabelRow.person_key).exists()
+        versions, review, reasons = _pre_labels(session)
+        labelled = select(LabelRow.id).where(LabelRow.person_key == PreLabelRow.person_key).exists()
+        waiting = select(func.count()).where(PreLabelRow.is_current, PreLabelRow.review.is_(True), ~labelled)
         return StatusReport(
             images=_grouped(session, select(ImageRow.state, func.count()).group_by(ImageRow.state)),
             people=_count(session, select(func.count()).select_from(PersonRow).where(PersonRow.active)),
             predictions=_nested(session, _predictions()),
-            versions=_grouped(session, _versions()),
-            review=_count(session, select(func.count()).select_from(PreLabelRow).where(flagged)),
-            open_review=_count(session, select(func.count()).select_from(PreLabelRow).where(flagged, unlabelled)),
-            reasons=_reasons(session),
+            versions=versions,
+            review=review,
+            open_review=_count(session, waiting),
+            reasons=reasons,
             votes=_count(session, select(func.count()).select_from(VoteRow).where(VoteRow.counts)),
             annotators=_count(session, select(func.count(VoteRow.annotator_id.distinct()))),
             labels=_grouped(session, select(LabelRow.source, func.count()).group_by(LabelRow.source)),
@@ -67,13 +68,24 @@ def status(store: Store, *, list_failures: int = 50) -> StatusReport:
         )
 
 
+def _pre_labels(session: Session) -> tuple[dict[str, int], int, dict[str, int]]:
+    """Current pre-labels by version, how many of them are flagged, and why; all in one reading of a large table."""
+    why = case((PreLabelRow.review.is_(True), PreLabelRow.reasons))
+    columns = (PreLabelRow.version, PreLabelRow.review, why)
+    versions: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    flagged = 0
+    query = select(*columns, func.count()).where(PreLabelRow.is_current).group_by(*columns)
+    for version, review, named, count in session.execute(query):
+        versions[version] += count
+        flagged += count if review else 0
+        reasons.update({reason.value: count for reason in named or ()})
+    return dict(sorted(versions.items())), flagged, dict(sorted(reasons.items()))
+
+
 def _predictions() -> Select[str, str, int]:
     columns = (PredictionRow.version, PredictionRow.status)
     return select(*columns, func.count()).group_by(PredictionRow.predictor, *columns)
-
-
-def _versions() -> Select[str, int]:
-    return select(PreLabelRow.version, func.count()).where(PreLabelRow.is_current).group_by(PreLabelRow.version)
 
 
 def _failures() -> Select[str, str, int]:
@@ -94,14 +106,6 @@ def _nested(session: Session, query: Select[str, str, int]) -> dict[str, dict[st
     for outer, inner, count in session.execute(query):
         found.setdefault(str(outer), {})[str(inner)] = count
     return {outer: dict(sorted(found[outer].items())) for outer in sorted(found)}
-
-
-def _reasons(session: Session) -> dict[str, int]:
-    query = select(PreLabelRow.reasons, func.count()).where(PreLabelRow.is_current, PreLabelRow.review.is_(True))
-    counts: Counter[str] = Counter()
-    for reasons, count in session.execute(query.group_by(PreLabelRow.reasons)):
-        counts.update({reason.value: count for reason in reasons or ()})
-    return dict(sorted(counts.items()))
 
 
 def _failed(session: Session, most: int) -> list[FailureLine]:

@@ -71,6 +71,63 @@ def test_unflagged_pre_labels_are_accepted_and_flagged_ones_wait(
     assert (again.changed, again.labels) == (0, report.labels)
 
 
+class Looked:
+    """A watch that counts."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def begin(self, what: str, total: int | None = None) -> None:
+        self.count = 0
+
+    def step(self, count: int = 1, people: int = 0) -> None:
+        self.count += count
+
+    def note(self, text: str) -> None:
+        raise AssertionError(text)
+
+
+def test_a_second_run_looks_only_at_people_with_votes(corridor: Store, settings: Settings, flagged: list[str]) -> None:
+    record_votes(corridor, ballots(flagged[0], 40, 40, 40))
+    given = {"truth_age": 33.0, "truth_gender": Gender.FEMALE}
+    with corridor.write() as session:
+        session.execute(update(PersonRow).where(PersonRow.person_id == flagged[1]).values(given))
+        session.execute(update(PersonRow).where(PersonRow.person_id == flagged[2]).values(active=False))
+    looked = Looked()
+    settle(corridor, settings, watch=looked)
+    assert looked.count == 24 - len(flagged) + 2  # accepted ones, the one with votes, the given one
+    assert settle(corridor, settings, watch=looked).changed == 0
+    assert looked.count == 1
+
+
+WRONG: list[dict[str, object]] = [
+    {"age": 77.5}, {"age": None}, {"age_sd": 0.125}, {"gender": None}, {"gender_probability": 0.51}, {"votes": 2},
+    {"method": "other"},
+]  # fmt: skip
+WRONG_ACCEPTED: list[dict[str, object]] = [
+    {"age_sd": None}, {"gender_probability": None}, {"source": LabelSource.GIVEN},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("wrong", "truth"),
+    [(wrong, truth) for wrong in WRONG for truth in (False, True)] + [(wrong, False) for wrong in WRONG_ACCEPTED],
+)
+def test_a_label_that_differs_in_anything_is_written_again(
+    corridor: Store, settings: Settings, flagged: list[str], wrong: dict[str, object], truth: bool
+) -> None:
+    if truth:
+        with corridor.write() as session:
+            session.execute(update(PersonRow).values(truth_age=33.0, truth_gender=Gender.FEMALE))
+    settle(corridor, settings)
+    before = content(corridor, LabelRow)
+    person = next(iter(labels(corridor).values()))
+    with corridor.write() as session:
+        session.execute(update(LabelRow).where(LabelRow.id == person.id).values(wrong))
+    assert settle(corridor, settings).changed == 1
+    assert content(corridor, LabelRow) == before
+
+
 def test_votes_that_agree_settle_a_person(corridor: Store, settings: Settings, flagged: list[str]) -> None:
     first, second = flagged[:2]
     record_votes(corridor, ballots(first, 40, 41, 42) + ballots(second, 10, 11))
