@@ -144,12 +144,18 @@ def _print_pull(report: PullReport) -> None:
         typer.echo(note)
     for annotation, words in votes.doubtful.items():
         typer.echo(f"annotation {annotation} does not count: {words}; let it with --allow {annotation}")
+    for problem, count in votes.unknown_problems.items():
+        typer.echo(
+            f"{plural(count, 'answer')} with the problem '{problem}', which our configuration does not offer; "
+            "annotator review setup puts it back"
+        )
     for name in stop.failing:
         typer.echo(f"{name} fails the controls; see annotator review status")
     if boxes.images:
+        undone = f", {boxes.withdrawn:,} of them as before, their annotations are deleted" if boxes.withdrawn else ""
         typer.echo(
             f"boxes: {boxes.moved:,} moved, {boxes.added:,} added, {boxes.closed:,} closed on "
-            f"{plural(boxes.images, 'picture')}; run annotator prelabel, then annotator review push"
+            f"{plural(boxes.images, 'picture')}{undone}; run annotator prelabel, then annotator review push"
         )
     not_counted = f" ({counted(votes.by_remark)})" if votes.by_remark else ""
     typer.echo(f"votes: {votes.new:,} new, {votes.changed:,} changed, {votes.gone:,} withdrawn")

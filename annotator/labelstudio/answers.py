@@ -17,6 +17,8 @@ MARKER = "annotator"
 """Key of a task's ``meta`` that says whom or what it shows. Annotators do not see ``meta``."""
 
 PROBLEMS = ("not_a_person", "box_is_wrong", "several_people")
+MAX_WORDS = 60
+"""Characters that are kept of a problem which is none of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +133,9 @@ def _values(result: object) -> dict[str, dict[str, Any]]:
 
 
 def _problems(choices: object) -> tuple[str, ...]:
-    given = choices if isinstance(choices, list) else []
-    return tuple(name for name in PROBLEMS if name in given)
+    """Our own ones first, then those that only a changed configuration offers: what they mean is for people to say."""
+    given = {str(name)[:MAX_WORDS] for name in choices} if isinstance(choices, list) else set()
+    return (*(name for name in PROBLEMS if name in given), *sorted(given.difference(PROBLEMS)))
 
 
 def _seconds(value: object) -> float | None:

@@ -97,6 +97,10 @@ def _words(event: EventRow, person_id: str) -> str | None:
         return f"vote by {data.get('by')} withdrawn"
     if event.kind == "corrected":
         return _corrected(data, person_id)
+    if event.kind == "corrections_withdrawn":
+        return "people of the picture as before the corrections: their annotations were deleted"
+    if event.kind == "box_replaced":
+        return None  # the correction tells it
     if event.kind == "labelled":
         age = data.get("age")
         years = "no age" if age is None else f"{age:.1f} years"

@@ -53,6 +53,10 @@ class StudioModel:
         restored = {name: {int(key): row for key, row in rows.items()} for name, rows in kept.items()}
         return StudioModel(**restored, last_id=self.last_id, clock=self.clock)
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Hypothesis shows a failing example without everything that a Label Studio keeps."""
+        printer.text(f"StudioModel({len(self.tasks)} tasks, {len(self.annotations)} annotations)")
+
     @property
     def transport(self) -> httpx.BaseTransport:
         """What a client talks to instead of the network."""
@@ -84,11 +88,16 @@ class StudioModel:
 
     def edit(self, annotation: int, user: int, age: int) -> None:
         """Somebody changes the age in an annotation."""
-        row = self.annotations[annotation]
-        for item in row["result"]:
+        result = json.loads(json.dumps(self.annotations[annotation]["result"]))
+        for item in result:
             if item["from_name"] == "age":
                 item["value"]["number"] = age
-        row["updated_by"], row["updated_at"] = user, self._now()
+        self.rewrite(annotation, user, result)
+
+    def rewrite(self, annotation: int, user: int, result: list[Row]) -> None:
+        """Somebody saves an annotation with another content."""
+        row = self.annotations[annotation]
+        row["result"], row["updated_by"], row["updated_at"] = result, user, self._now()
         self._send("ANNOTATION_UPDATED", row)
 
     def delete(self, annotation: int) -> None:

@@ -12,8 +12,9 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from annotator.errors import InputError
-from annotator.labelstudio.answers import marker_of, moment, read_answer
+from annotator.labelstudio.answers import PROBLEMS, marker_of, moment, read_answer
 from annotator.pipeline.review.rules import NOT_BLIND, REPLACED, Ballot, Judged, annotator_name, judge, reports_problem
+from annotator.pipeline.revisions import revisions
 from annotator.settings import Settings
 from annotator.store.session import Store
 from annotator.store.tables import EventRow, PersonRow, VoteRow
@@ -23,9 +24,6 @@ CHUNK = 500
 ALLOWED = "vote_allowed"
 """Kind of the event that lets an edited or forged vote count."""
 
-MOVED_FAR = "box_replaced"
-"""Kind of the event that ends the votes on a person's earlier boxes."""
-
 COMPARED = ("person_key", "annotator_id", "age", "gender", "seconds", "counts", "remark")
 
 
@@ -33,7 +31,8 @@ COMPARED = ("person_key", "annotator_id", "age", "gender", "seconds", "counts", 
 class BallotReport:
     """What became of votes: new, changed and gone ones; of those that are there, counting ones and doubtful ones.
 
-    ``doubtful`` names annotations that somebody else than their author wrote, with what was found.
+    ``doubtful`` names annotations that somebody else than their author wrote, with what was found. ``unknown_problems``
+    counts answers by each problem that the vote configuration does not offer.
     """
 
     new: int
@@ -42,6 +41,7 @@ class BallotReport:
     counting: int
     doubtful: Mapping[str, str]
     by_remark: Mapping[str, int]
+    unknown_problems: Mapping[str, int]
 
 
 def source_of(project: int) -> str:
@@ -54,24 +54,18 @@ def vote_ballots(store: Store, project: int, tasks: Sequence[Mapping[str, Any]])
     markers = [(marker_of(task) or "").partition("/") for task in tasks]
     with store.read() as session:
         keys = person_keys(session, {person for person, _, _ in markers})
-        moved = _moved_far(session)
+        boxes = revisions(session)
     ballots, unknown = [], 0
     for task, (person, _, round_) in zip(tasks, markers, strict=True):
         if person not in keys:
             unknown += 1
             continue
-        is_current = not round_.isdigit() or int(round_) >= moved.get(person, 0)
+        is_current = not round_.isdigit() or boxes.is_current(person, int(round_))
         for annotation in task["annotations"]:
             name = str(annotation["id"])
             answer = read_answer(annotation)
             ballots.append(Ballot(source_of(project), name, keys[person], person, answer, is_current=is_current))
     return ballots, unknown
-
-
-def _moved_far(session: Session) -> dict[str, int]:
-    """The revision from which on votes count, of people whose box became another one."""
-    events = session.scalars(select(EventRow).where(EventRow.kind == MOVED_FAR).order_by(EventRow.id))
-    return {event.subject: int(event.data["revision"]) for event in events}
 
 
 def person_keys(session: Session, names: Collection[str]) -> dict[str, int]:
@@ -144,6 +138,26 @@ def reports_by_person(judged: Iterable[Judged]) -> dict[int, int]:
     return {key: len(who) for key, who in authors.items()}
 
 
+def withdraw(store: Store, gone: Sequence[VoteRow]) -> None:
+    """Votes that Label Studio does not hold any more; their events stay."""
+    for start in range(0, len(gone), CHUNK):
+        rows = gone[start : start + CHUNK]
+        with store.write() as session:
+            session.execute(delete(VoteRow).where(VoteRow.id.in_([row.id for row in rows])))
+            data = [{"source": row.source, "annotation": row.annotation_id, "by": row.annotator_id} for row in rows]
+            names = dict(
+                session.execute(
+                    select(PersonRow.id, PersonRow.person_id).where(PersonRow.id.in_([row.person_key for row in rows]))
+                ).all()
+            )
+            session.add_all(
+                [
+                    EventRow(kind="vote_withdrawn", subject=names[row.person_key], data=facts)
+                    for row, facts in zip(rows, data, strict=True)
+                ]
+            )
+
+
 def _rows(session: Session, sources: Collection[str]) -> Iterable[VoteRow]:
     return session.scalars(select(VoteRow).where(VoteRow.source.in_(sources)))
 
@@ -182,22 +196,7 @@ def _write(store: Store, fresh: Sequence[Judged], gone: Sequence[VoteRow]) -> No
         with store.write() as session:
             upsert(session, VoteRow, [_values(one) for one in part], keys=("source", "annotation_id"))
             session.add_all([EventRow(kind="voted", subject=one.ballot.person_id, data=_facts(one)) for one in part])
-    for start in range(0, len(gone), CHUNK):
-        rows = gone[start : start + CHUNK]
-        with store.write() as session:
-            session.execute(delete(VoteRow).where(VoteRow.id.in_([row.id for row in rows])))
-            data = [{"source": row.source, "annotation": row.annotation_id, "by": row.annotator_id} for row in rows]
-            names = dict(
-                session.execute(
-                    select(PersonRow.id, PersonRow.person_id).where(PersonRow.id.in_([row.person_key for row in rows]))
-                ).all()
-            )
-            session.add_all(
-                [
-                    EventRow(kind="vote_withdrawn", subject=names[row.person_key], data=facts)
-                    for row, facts in zip(rows, data, strict=True)
-                ]
-            )
+    withdraw(store, gone)
 
 
 def _facts(one: Judged) -> dict[str, Any]:
@@ -216,8 +215,11 @@ def _facts(one: Judged) -> dict[str, Any]:
 
 def _report(judged: Sequence[Judged], new: int, changed: int, gone: int) -> BallotReport:
     remarks: dict[str, int] = defaultdict(int)
+    strange: dict[str, int] = defaultdict(int)
     doubtful = {}
     for one in judged:
+        for problem in set(one.ballot.answer.problems).difference(PROBLEMS):
+            strange[problem] += 1
         if one.remark and one.remark != NOT_BLIND:
             remarks[one.remark.partition(":")[0].partition(" by ")[0]] += 1
         if one.remark and one.remark.startswith("written by "):
@@ -229,4 +231,5 @@ def _report(judged: Sequence[Judged], new: int, changed: int, gone: int) -> Ball
         sum(one.counts for one in judged),
         dict(sorted(doubtful.items())),
         dict(sorted(remarks.items())),
+        dict(sorted(strange.items())),
     )

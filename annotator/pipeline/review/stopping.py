@@ -14,7 +14,7 @@ from annotator.labelstudio import administration as studio
 from annotator.labelstudio.answers import marker_of
 from annotator.labelstudio.client import LabelStudio
 from annotator.pipeline.refit import RefitReport, refit
-from annotator.pipeline.review.ballots import allowed_fingerprints, reports_by_person
+from annotator.pipeline.review.ballots import allowed_fingerprints, reports_by_person, source_of, withdraw
 from annotator.pipeline.review.rules import REPLACED, Judged, Next, Standing, next_state
 from annotator.pipeline.review.studio import task_of
 from annotator.pipeline.settle import settle, standing
@@ -65,7 +65,8 @@ def stop(
     replaced = _replace(store, failing, judged) if settings.review_replace_failed else 0
     if replaced:
         settled = settle(store, settings)
-    counts, raised = _move(store, settings, client, project, _answers(tasks), reports_by_person(judged))
+    counts, raised, deleted = _move(store, settings, client, project, _answers(tasks), reports_by_person(judged))
+    _withdraw_skips(store, project, [task for task in tasks if task["id"] in deleted])
     return StopReport(dict(sorted(counts.items())), raised, failing, replaced, settled.labels, refit(store, settings))
 
 
@@ -106,6 +107,15 @@ def _replace(store: Store, failing: Sequence[str], judged: Sequence[Judged]) -> 
     return len(rows)
 
 
+def _withdraw_skips(store: Store, project: int, deleted: Sequence[Mapping[str, Any]]) -> None:
+    """All that was said on tasks that we deleted: nobody had answered them."""
+    names = [str(one["id"]) for task in deleted for one in task["annotations"]]
+    with store.read() as session:
+        query = select(VoteRow).where(VoteRow.source == source_of(project), VoteRow.annotation_id.in_(names))
+        rows = session.scalars(query).all()
+    withdraw(store, rows)
+
+
 def _answers(tasks: Sequence[Mapping[str, Any]]) -> dict[int, int]:
     """Annotations of each task that are no skips, as Label Studio counts them against a task's overlap."""
     ours = [task for task in tasks if marker_of(task)]
@@ -119,10 +129,14 @@ def _move(
     project: int,
     answers: Mapping[int, int],
     problems: Mapping[int, int],
-) -> tuple[Counter[str], int]:
-    """Every review task to its next state; Label Studio is told before we believe it, and again after a break."""
+) -> tuple[Counter[str], int, set[int]]:
+    """Every review task to its next state; Label Studio is told before we believe it, and again after a break.
+
+    Returns tasks by what they are now, how many were given to more people, and which ones were deleted.
+    """
     counts: Counter[str] = Counter()
     raised = 0
+    deleted = set()
     moves = [
         (row, next_state(task, min_votes=settings.settle_min_votes, max_votes=settings.settle_max_votes))
         for row, task in _standings(store, settings, project, answers, problems)
@@ -131,12 +145,14 @@ def _move(
     for row, after in moves:
         name = row.external
         if _is_told(row, after, project):
-            name = _give_to(client, project, task_of(name, project) or 0, after, name)
+            number = task_of(name, project) or 0
+            name = _give_to(client, project, number, after, name)
+            deleted |= set() if name else {number}
             raised += after.wanted > row.wanted_votes
         _keep(store, row, after, name)
         kind = after.kind if after.kind is TaskKind.EXPERT else after.state
         counts[kind.value] += 1
-    return counts, raised
+    return counts, raised, deleted
 
 
 def _is_told(row: ReviewTaskRow, after: Next, project: int) -> bool:

@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from annotator.domain import Gender, LabelSource
 from annotator.errors import InputError, ServiceError
+from annotator.pipeline.explain import explain
 from annotator.pipeline.prelabel import prelabel
 from annotator.pipeline.review.status import review_status
 from annotator.store.tables import (
@@ -26,8 +27,9 @@ from annotator.store.tables import (
 
 
 def votes(world: Any) -> dict[int, tuple[object, ...]]:
+    is_vote = VoteRow.source.startswith(f"labelstudio:{world.vote_project}")
     with world.store.read() as session:
-        rows = session.scalars(select(VoteRow).order_by(VoteRow.id)).all()
+        rows = session.scalars(select(VoteRow).where(is_vote).order_by(VoteRow.id)).all()
     return {int(row.annotation_id): (row.annotator_id, row.age, row.gender, row.counts, row.remark) for row in rows}
 
 
@@ -170,6 +172,17 @@ def test_two_reports_of_a_problem_send_a_person_to_an_expert(pushed: Any) -> Non
     assert state_of(pushed, task)[0] == TaskKind.EXPERT
 
 
+def test_a_problem_that_is_none_of_ours_is_kept_and_reported(pushed: Any) -> None:
+    task = pushed.tasks_of(TaskKind.REVIEW)[0]
+    first = pushed.studio.vote(task, 2, 30, "male", problems=("a statue", "box_is_wrong"))
+    report = pushed.pull()
+    assert report.votes.unknown_problems == {"a statue": 1}
+    assert votes(pushed)[first][3:] == (False, "problem: box_is_wrong, a statue")
+    pushed.studio.vote(task, 3, 30, "male", problems=("a statue",))
+    assert pushed.pull().votes.unknown_problems == {"a statue": 2}
+    assert state_of(pushed, task)[0] == TaskKind.EXPERT
+
+
 def test_controls_tell_who_is_careless_and_their_open_votes_are_replaced_if_wanted(pushed: Any) -> None:
     control = pushed.tasks_of(TaskKind.CONTROL)[0]
     task = pushed.tasks_of(TaskKind.REVIEW)[0]
@@ -308,6 +321,62 @@ def test_closing_somebody_nobody_voted_on_takes_their_task_away(pushed: Any) -> 
     row = next(row for row, one in pushed.rows() if one.id == person.id)
     assert (row.state, row.external) == (TaskState.CLOSED, None)
     assert pushed.push().votes.found_again == 0
+
+
+def people_of(world: Any, task: int) -> list[tuple[object, ...]]:
+    columns = ("person_id", "active", "source", "body_x0", "body_y0", "body_x1", "body_y1", "body_score", "face_x0")
+    return [tuple(getattr(row, name) for name in columns) for row in image_of(world, task)[1]]
+
+
+def test_people_are_as_before_when_the_annotation_is_deleted(pushed: Any) -> None:
+    """Moved, removed and drawn people alike; votes on the first boxes count again, those in between do not."""
+    vote_task = next(task for task in pushed.tasks_of(TaskKind.REVIEW))
+    left = person_of(pushed, vote_task)
+    task = next(task for task in pushed.whole_tasks() if image_of(pushed, task)[0].id == left.image_key)
+    right = next(one for one in image_of(pushed, task)[1] if one.id != left.id)
+    vote = pushed.studio.vote(vote_task, 2, 30, "male")
+    before = people_of(pushed, task)
+    result = [item for item in whole_annotation(pushed, task) if right.person_id not in str(item.get("id"))]
+    for item in result:
+        if item.get("id") == left.person_id:
+            item["value"].update(x=0.0, y=50.0, width=20.0, height=50.0)
+    new = {"x": 60.0, "y": 0.0, "width": 30.0, "height": 40.0, "rotation": 0, "rectanglelabels": ["person"]}
+    result.append({"id": "drawn", "from_name": "box", "to_name": "image", "type": "rectanglelabels", "value": new})
+    corrected = pushed.studio.annotate(task, 2, result)
+    pushed.studio.annotate(task, 3, [])
+    pushed.pull()
+    assert votes(pushed)[vote][3:] == (False, "given on an earlier box")
+    assert people_of(pushed, task)[:2] != before
+    pushed.studio.delete(corrected)
+    boxes = pushed.pull().boxes
+    assert (boxes.images, boxes.moved, boxes.closed, boxes.withdrawn) == (1, 2, 1, 1)
+    assert people_of(pushed, task)[:2] == before
+    assert [row[1] for row in people_of(pushed, task)] == [True, True, False]
+    assert votes(pushed)[vote][3:] == (True, None)
+    image, people = image_of(pushed, task)
+    assert image.state == ImageState.PENDING
+    assert {one.revision for one in people if one.id == left.id} == {3}
+    assert "as before" in " ".join(one.words for one in explain(pushed.store, left.person_id).history)
+    prelabel(pushed.store, pushed.settings, pushed.models)
+    assert pushed.push().votes.created  # about the boxes that are there now
+    assert pushed.pull().boxes.images == 0
+
+
+def test_votes_end_when_small_corrections_add_up(pushed: Any) -> None:
+    vote_task = pushed.tasks_of(TaskKind.REVIEW)[0]
+    person = person_of(pushed, vote_task)
+    task = next(task for task in pushed.whole_tasks() if image_of(pushed, task)[0].id == person.image_key)
+    vote = pushed.studio.vote(vote_task, 2, 30, "male")
+    counts = []
+    for user, share in enumerate((0.8, 0.64, 0.9), start=2):
+        result = whole_annotation(pushed, task)
+        for item in result:
+            if item.get("id") == person.person_id:
+                item["value"]["height"] *= share
+        pushed.studio.annotate(task, user, result)
+        pushed.pull()
+        counts.append(votes(pushed)[vote][3])
+    assert counts == [True, False, True]
 
 
 def test_an_annotation_without_boxes_closes_nobody_unless_it_says_so(pushed: Any) -> None:
