@@ -222,7 +222,7 @@ def _joined(query: Select[Any], after: int = 0) -> Select[Any]:
 
 
 def _stands() -> ColumnElement[bool]:
-    """Whether a label is what :func:`_label` would say, of people without votes.
+    """Whether a label is what :func:`_label` would say, of people without any vote.
 
     Said to the database, which compares a million of them in seconds.
     """
@@ -250,7 +250,7 @@ def _stands() -> ColumnElement[bool]:
         LabelRow.gender_probability == case((female >= 0.5, female), else_=1.0 - female),
     )
     same = unlabelled | (PersonRow.active & (LabelRow.votes == 0) & or_(as_given, as_accepted))
-    unasked = ~select(VoteRow.id).where(VoteRow.person_key == PersonRow.id, VoteRow.counts).exists()
+    unasked = ~select(VoteRow.id).where(VoteRow.person_key == PersonRow.id).exists()
     return unasked & func.coalesce(same, false())
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 from urllib.parse import urljoin
 
 from sqlalchemy import select, update
@@ -127,26 +129,51 @@ def _fill(push: Push, tasks: Sequence[Task], images: Mapping[int, int]) -> tuple
     push.watch.begin("tasks pre-labelled", len(ours))
     filled = unchanged = 0
     stale: list[Stale] = []
-    for part in studio.batches(ours):
-        with push.store.read() as session:
-            shown = _shown(session, push, {images[task["id"]] for task in part})
-            known = _pushed(session, push, [task["id"] for task in part])
-        for task in part:
-            image = shown.get(images[task["id"]])
-            if image is None:
-                continue
-            wanted = opinions(image, controls, push.version)
-            if known.get(task["id"]) == digest(wanted) and len(task["predictions"]) == len(wanted):
-                unchanged += 1
-            else:
-                stale.append((task, wanted))
-                filled += 1
-        if sum(studio.weight(one) for _, wanted in stale for one in wanted) >= studio.PREDICTED_ITEMS:
-            _replace(push, stale)
-            stale = []
-        push.watch.step(len(part))
-    _replace(push, stale)
+    with _Sender(push) as sender:
+        for part in studio.batches(ours):
+            with push.store.read() as session:
+                shown = _shown(session, push, {images[task["id"]] for task in part})
+                known = _pushed(session, push, [task["id"] for task in part])
+            for task in part:
+                image = shown.get(images[task["id"]])
+                if image is None:
+                    continue
+                wanted = opinions(image, controls, push.version)
+                if known.get(task["id"]) == digest(wanted) and len(task["predictions"]) == len(wanted):
+                    unchanged += 1
+                else:
+                    stale.append((task, wanted))
+                    filled += 1
+            if sum(studio.weight(one) for _, wanted in stale for one in wanted) >= studio.PREDICTED_ITEMS:
+                sender.send(stale)
+                stale = []
+            push.watch.step(len(part))
+        sender.send(stale)
     return filled, unchanged
+
+
+class _Sender:
+    """Sends one batch while the next one is made: storing predictions takes Label Studio longer than us making them."""
+
+    def __init__(self, push: Push) -> None:
+        self._push = push
+        self._thread = ThreadPoolExecutor(1, "push")
+        self._sending: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Wait for the last batch; what went wrong with it is raised unless something else did before."""
+        self._thread.shutdown()
+        if kind is None and self._sending is not None:
+            self._sending.result()
+
+    def send(self, stale: Sequence[Stale]) -> None:
+        """Wait for the batch before and begin this one."""
+        if self._sending is not None:
+            self._sending.result()
+        self._sending = self._thread.submit(_replace, self._push, stale)
 
 
 def _replace(push: Push, stale: Sequence[Stale]) -> None:
