@@ -62,7 +62,7 @@ class PredictionStatus(StrEnum):
 
 
 class LabelSource(StrEnum):
-    """Where a label came from: votes, an accepted pre-label, or the data that was ingested."""
+    """Where a label came from: people (votes, an expert), an accepted pre-label, or the ingested data."""
 
     SETTLED = "settled"
     ACCEPTED = "accepted"

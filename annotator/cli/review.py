@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
     from annotator.pipeline.review.status import AnnotatorLine, ReviewStatus
 
 review = typer.Typer(help="Human review in Label Studio.", no_args_is_help=True, rich_markup_mode=None)
+
+
+class GenderName(StrEnum):
+    """The genders, as one types them."""
+
+    FEMALE = "female"
+    MALE = "male"
+
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
 
@@ -88,6 +97,35 @@ def pull_review(
         print_json(report)
     else:
         _print_pull(report)
+
+
+@review.command("decide")
+def decide_case(
+    context: typer.Context,
+    person: Annotated[str, typer.Argument(help="Somebody whom `annotator review status` lists for an expert.")],
+    age: Annotated[float | None, typer.Option(metavar="YEARS", help="The age that they have in the photo.")] = None,
+    gender: Annotated[GenderName | None, typer.Option(help="The gender that one perceives.")] = None,
+    by: Annotated[str, typer.Option(metavar="NAME", help="Who decides.")] = "lead",
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="Take back an earlier decision.")] = False,
+) -> None:
+    """Give somebody whom votes cannot settle a label; calibrations never learn from it.
+
+    Example: annotator review decide 3f2a90c1d4e5b607-00 --age 34 --gender female --by ada
+    """
+    from annotator.domain import Gender
+    from annotator.pipeline.decisions import Decision, decide, withdraw_decision
+    from annotator.pipeline.settle import settle
+
+    if withdraw == (age is not None or gender is not None) or (age is None) != (gender is None):
+        raise typer.BadParameter("give both --age and --gender, or --withdraw alone")
+    settings = project_settings(context)
+    with project_store(settings) as store:
+        if age is None or gender is None:
+            withdraw_decision(store, person)
+        else:
+            decide(store, Decision(person, age, Gender(gender.value), by))
+        settle(store, settings)
+    typer.echo(f"{person}: the decision is withdrawn" if gender is None else f"{person}: {age:g} years, {gender.value}")
 
 
 @review.command("status")

@@ -10,10 +10,21 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from annotator.pipeline.decisions import DECIDED, EXPERT
 from annotator.store.tables import EventRow, FitRow, PersonRow, PredictionRow, PreLabelRow, VoteRow
 
 EXPORTED = "exported"
 """Kind of the event that an export leaves; its subject is the dataset's id."""
+
+TOLD_ELSEWHERE = ("prelabelled", "box_replaced")
+"""Kinds of events of which a fusion or a correction tells more."""
+
+PLAIN = {
+    "unlabelled": "label taken away: its grounds are gone",
+    "corrections_withdrawn": "people of the picture as before the corrections: their annotations were deleted",
+    "decision_withdrawn": "the expert's decision taken back",
+}
+"""Kinds of events that need no more than these words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +83,8 @@ def _fit(session: Session, version: str) -> Iterator[Moment]:
 def _votes(session: Session, person: PersonRow, events: Sequence[EventRow]) -> Iterator[Moment]:
     """Votes that left no event of their own, such as those of the demo's simulated annotators."""
     told = {(event.data.get("source"), event.data.get("annotation")) for event in events if event.kind == "voted"}
-    for row in session.scalars(select(VoteRow).where(VoteRow.person_key == person.id).order_by(VoteRow.id)):
+    votes = select(VoteRow).where(VoteRow.person_key == person.id, VoteRow.source != EXPERT)
+    for row in session.scalars(votes.order_by(VoteRow.id)):
         if (row.source, row.annotation_id) not in told:
             gender = row.gender.value if row.gender else None
             yield Moment(row.created_at, _vote(row.annotator_id, row.age, gender, None if row.counts else row.remark))
@@ -97,20 +109,16 @@ def _words(event: EventRow, person_id: str) -> str | None:
         return f"vote by {data.get('by')} withdrawn"
     if event.kind == "corrected":
         return _corrected(data, person_id)
-    if event.kind == "corrections_withdrawn":
-        return "people of the picture as before the corrections: their annotations were deleted"
-    if event.kind == "box_replaced":
-        return None  # the correction tells it
     if event.kind == "labelled":
         age = data.get("age")
         years = "no age" if age is None else f"{age:.1f} years"
         votes = f" from {data.get('votes')} votes" if data.get("votes") else ""
         return f"labelled {years}, {data.get('gender') or 'no gender'}: {data.get('source')}{votes}, {data.get('by')}"
-    if event.kind == "unlabelled":
-        return "label taken away: its grounds are gone"
-    if event.kind == "prelabelled":
-        return None  # the fusion tells it
-    return f"{event.kind.replace('_', ' ')} {data or ''}".rstrip()
+    if event.kind in TOLD_ELSEWHERE:
+        return None
+    if event.kind == DECIDED:
+        return f"decided by {data.get('by')}: {data.get('age'):g} years, {data.get('gender')}"
+    return PLAIN.get(event.kind) or f"{event.kind.replace('_', ' ')} {data or ''}".rstrip()
 
 
 def _vote(by: str, age: float | None, gender: str | None, remark: str | None) -> str:

@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from annotator.domain import LabelSource
 from annotator.export.rows import ExportRow
+from annotator.pipeline.decisions import EXPERT
 from annotator.pipeline.export_rows import Choice, people
 from annotator.store.session import Store
 from annotator.store.tables import EventRow
@@ -48,7 +49,7 @@ def _evidence(row: ExportRow) -> list[Any]:
         return []
     boxes = [None if box is None else [box.x0, box.y0, box.x1, box.y1] for box in (row.body, row.face)]
     said: list[Any] = []
-    if label.source == LabelSource.GIVEN:
+    if label.source == LabelSource.GIVEN or label.method == EXPERT:
         said = [label.age, label.gender and label.gender.value]
     elif label.source == LabelSource.SETTLED:
         votes = row.provenance["votes"]

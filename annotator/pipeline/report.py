@@ -21,6 +21,7 @@ from annotator.evaluation.report.data import (
     ReportData,
 )
 from annotator.pipeline.cascade_price import cascade_price
+from annotator.pipeline.decisions import EXPERT
 from annotator.pipeline.drift import drift_of
 from annotator.pipeline.gallery import hardest_people
 from annotator.pipeline.held_out import held_out_opinions
@@ -82,7 +83,7 @@ def _people(session: Session, settings: Settings) -> PeopleColumns:
             PreLabelRow.person_key, PreLabelRow.age, PreLabelRow.age_low, PreLabelRow.age_high,
             PreLabelRow.female_probability, PreLabelRow.expected_error, PreLabelRow.large_error_probability,
             PreLabelRow.priority, PreLabelRow.review, PreLabelRow.reasons, PersonRow.truth_age, PersonRow.truth_gender,
-            LabelRow.source, LabelRow.age, LabelRow.gender, PersonRow.person_id,
+            LabelRow.source, LabelRow.age, LabelRow.gender, PersonRow.person_id, LabelRow.method,
         )
         .join(PersonRow, PersonRow.id == PreLabelRow.person_key)
         .outerjoin(LabelRow, LabelRow.person_key == PreLabelRow.person_key)
@@ -94,6 +95,7 @@ def _people(session: Session, settings: Settings) -> PeopleColumns:
     numbers = np.array([row[1:8] for row in rows], dtype=np.float64).reshape(len(rows), 7)
     _hold_out(keys, numbers, held_out_opinions(session, settings))
     settled = np.array([row[12] == LabelSource.SETTLED for row in rows], dtype=np.bool_)
+    by_votes = settled & np.array([row[16] != EXPERT for row in rows], dtype=np.bool_)
     drawn = np.array(list(in_the_draw([row[15] for row in rows], settings)), dtype=np.bool_)
     given = np.array([row[10] is not None for row in rows], dtype=np.bool_)
     ages = [row[10] if row[10] is not None else row[13] if row[12] == LabelSource.SETTLED else None for row in rows]
@@ -110,7 +112,7 @@ def _people(session: Session, settings: Settings) -> PeopleColumns:
         settled=settled,
         truth_age=np.array(ages, dtype=np.float64),
         truth_female=np.array([_female(gender) for gender in genders], dtype=np.float64),
-        trusted=given | (settled & drawn),
+        trusted=given | (by_votes & drawn),
         predictions=_predictions(session, keys),
     )
 

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Select, and_, case, delete, false, func, l
 from sqlalchemy.orm import Bundle, Session
 
 from annotator.domain import Gender, Label, LabelSource
+from annotator.pipeline.decisions import decisions
 from annotator.pipeline.ensemble_vote import add_ensemble
 from annotator.pipeline.watch import SILENT, Watch
 from annotator.settings import Settings
@@ -68,13 +69,16 @@ def settle(
 
     A method that is not given is the one of the last settlement, at first ``precision`` and ``auto``.
 
-    A truth that was ingested comes first, then votes that the stop rule of the settings is content with, then a
-    pre-label that the triage did not flag. A label whose grounds are gone goes too. Each change is an event.
+    A truth that was ingested comes first, then what an expert decided, then votes that the stop rule of the settings is
+    content with, then a pre-label that the triage did not flag. A label whose grounds are gone goes too. Each change is
+    an event.
     """
     store.tune()
     methods = _methods(store, age_method, gender_method)
     consensus, steps, helped = _votes(store, settings, *methods)
     settled = _settled(consensus, steps, helped) if consensus else {}
+    with store.read() as session:
+        settled |= decisions(session)
     _keep_annotators(store, consensus)
     changed = 0
     watch.begin("people")

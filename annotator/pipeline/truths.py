@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from annotator.domain import LabelSource, Truth
 from annotator.ensemble.verdicts import audit_draws
+from annotator.pipeline.decisions import EXPERT
 from annotator.settings import Settings
 from annotator.store.tables import ImageRow, LabelRow, PersonRow
 
@@ -43,9 +44,13 @@ def trusted_people(session: Session, settings: Settings) -> list[Trusted]:
 
 
 def settled_in_the_draw(session: Session, settings: Settings) -> list[int]:
-    """Keys of the people whom votes settled and whom the audit's draw chose."""
+    """Keys of the people whom votes settled and whom the audit's draw chose; not of those whom an expert decided on.
+
+    An expert looks at those on whom annotators differ, and at what the models say.
+    """
     settled = select(PersonRow.id, PersonRow.person_id).join(LabelRow, LabelRow.person_key == PersonRow.id)
-    rows = session.execute(settled.where(LabelRow.source == LabelSource.SETTLED, PersonRow.active)).all()
+    by_votes = (LabelRow.source == LabelSource.SETTLED) & (LabelRow.method != EXPERT)
+    rows = session.execute(settled.where(by_votes, PersonRow.active)).all()
     chosen = in_the_draw([name for _, name in rows], settings)
     return sorted(key for (key, _), yes in zip(rows, chosen, strict=True) if yes)
 

@@ -83,7 +83,8 @@ class Standing:
     """One review task as it stands.
 
     ``answers`` are its annotations in Label Studio without skips, ``counted`` the votes on its person that count,
-    ``problems`` the people who reported one. ``is_current`` is whether the person still has the boxes that were shown.
+    ``problems`` the people who reported one, ``is_decided`` whether an expert has closed the case. ``is_current`` is
+    whether the person still has the boxes that were shown.
     """
 
     kind: TaskKind
@@ -94,6 +95,7 @@ class Standing:
     verdict: Verdict
     is_current: bool
     is_given: bool
+    is_decided: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,8 @@ def next_state(task: Standing, *, min_votes: int, max_votes: int) -> Next:
     if task.kind is TaskKind.CONTROL:
         full = task.answers >= task.wanted
         return Next(task.kind, TaskState.SETTLED if full else TaskState.OPEN, task.wanted)
+    if task.is_decided:
+        return Next(TaskKind.EXPERT, TaskState.SETTLED, max(task.answers, 1))
     kind = TaskKind.REVIEW if task.kind is TaskKind.EXPERT else task.kind
     if task.verdict is Verdict.SETTLED:
         return Next(kind, TaskState.SETTLED, task.answers)

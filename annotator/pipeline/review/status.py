@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from annotator.errors import AnnotatorError
 from annotator.labelstudio.administration import user_names
+from annotator.pipeline.decisions import EXPERT
 from annotator.pipeline.review.ask import STAGE
 from annotator.pipeline.review.rules import annotator_name
 from annotator.pipeline.review.stopping import failing_annotators
@@ -141,7 +142,9 @@ def _people(session: Session, rows: Sequence[ReviewTaskRow]) -> list[str]:
 
 
 def _remarks(session: Session) -> dict[str, int]:
-    query = select(VoteRow.remark, func.count()).where(~VoteRow.counts).group_by(VoteRow.remark)
+    query = (
+        select(VoteRow.remark, func.count()).where(~VoteRow.counts, VoteRow.source != EXPERT).group_by(VoteRow.remark)
+    )
     counts: Counter[str] = Counter()
     for remark, count in session.execute(query):
         counts[(remark or "not counted").partition(":")[0].partition(" by ")[0]] += count
@@ -149,8 +152,8 @@ def _remarks(session: Session) -> dict[str, int]:
 
 
 def _recent(session: Session) -> int:
-    since = datetime.now(UTC) - timedelta(days=1)
-    return session.scalar(select(func.count()).select_from(VoteRow).where(VoteRow.created_at >= since)) or 0
+    recent = (VoteRow.created_at >= datetime.now(UTC) - timedelta(days=1)) & (VoteRow.source != EXPERT)
+    return session.scalar(select(func.count()).select_from(VoteRow).where(recent)) or 0
 
 
 def _votes_left(session: Session, settings: Settings, waiting: Sequence[ReviewTaskRow]) -> int:
@@ -170,7 +173,8 @@ def _annotators(
     session: Session, names: Mapping[str, str], failing: Sequence[str], seconds: Mapping[str, Sequence[float]]
 ) -> list[AnnotatorLine]:
     quality = {row.annotator_id: row for row in session.scalars(select(AnnotatorRow))}
-    query = select(VoteRow.annotator_id, VoteRow.counts, func.count()).group_by(VoteRow.annotator_id, VoteRow.counts)
+    each = (VoteRow.annotator_id, VoteRow.counts)
+    query = select(*each, func.count()).where(VoteRow.source != EXPERT).group_by(*each)
     counts = {(name, counted): count for name, counted, count in session.execute(query)}
     lines = []
     for name in sorted({name for name, _ in counts}):

@@ -13,6 +13,7 @@ from annotator.domain import LabelSource
 from annotator.labelstudio import administration as studio
 from annotator.labelstudio.answers import marker_of
 from annotator.labelstudio.client import LabelStudio
+from annotator.pipeline.decisions import decisions
 from annotator.pipeline.refit import RefitReport, refit
 from annotator.pipeline.review.ballots import allowed_fingerprints, reports_by_person, source_of, withdraw
 from annotator.pipeline.review.rules import REPLACED, Judged, Next, Standing, next_state
@@ -20,7 +21,16 @@ from annotator.pipeline.review.studio import task_of
 from annotator.pipeline.settle import settle, standing
 from annotator.settings import Settings
 from annotator.store.session import Store
-from annotator.store.tables import AnnotatorRow, EventRow, LabelRow, PersonRow, ReviewTaskRow, TaskKind, VoteRow
+from annotator.store.tables import (
+    AnnotatorRow,
+    EventRow,
+    LabelRow,
+    PersonRow,
+    ReviewTaskRow,
+    TaskKind,
+    TaskState,
+    VoteRow,
+)
 from annotator.voting.machine import ENSEMBLE
 from annotator.voting.stopping import Verdict
 
@@ -150,8 +160,8 @@ def _move(
             deleted |= set() if name else {number}
             raised += after.wanted > row.wanted_votes
         _keep(store, row, after, name)
-        kind = after.kind if after.kind is TaskKind.EXPERT else after.state
-        counts[kind.value] += 1
+        is_open = after.state is TaskState.OPEN
+        counts[after.kind.value if is_open and after.kind is TaskKind.EXPERT else after.state.value] += 1
     return counts, raised, deleted
 
 
@@ -174,6 +184,7 @@ def _standings(
     names = list(consensus.person_ids) if consensus else []
     verdicts = {str(name): Verdict(step) for name, step in zip(names, steps, strict=True)}
     with store.read() as session:
+        decided = decisions(session)
         rows = session.execute(
             select(ReviewTaskRow, PersonRow)
             .join(PersonRow, PersonRow.id == ReviewTaskRow.person_key)
@@ -194,6 +205,7 @@ def _standings(
                 verdict=verdicts.get(person.person_id, Verdict.ASK),
                 is_current=person.active and person.revision == row.round,
                 is_given=person.truth_age is not None and person.truth_gender is not None,
+                is_decided=person.person_id in decided,
             ),
         )
         for row, person in rows

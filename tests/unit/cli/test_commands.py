@@ -40,7 +40,7 @@ def commands() -> dict[str, click.Command]:
 def test_the_commands_of_the_contract_are_there() -> None:
     wanted = {"init", "ingest", "prelabel", "settle", "export", "explain", "serve", "status", "demo", "report"}
     tables = {"vote", "triage", "score"}
-    review = {"review setup", "review push", "review pull", "review status", "doctor"}
+    review = {"review setup", "review push", "review pull", "review decide", "review status", "doctor"}
     assert wanted | tables | review | {"models list", "models pull"} <= set(commands())
 
 
