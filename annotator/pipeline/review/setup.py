@@ -13,6 +13,7 @@ from annotator.labelstudio.client import LabelStudio
 from annotator.labelstudio.controls import PERSON_VOTE, WHOLE_IMAGE, config_text
 from annotator.pipeline.review import pictures
 from annotator.pipeline.review.bucket import Bucket
+from annotator.pipeline.review.moved import follow_address
 from annotator.pipeline.review.studio import (
     SECRET_HEADER,
     VOTE,
@@ -77,6 +78,9 @@ def setup(store: Store, settings: Settings, models: ModelSet, *, backend: bool =
             _project(store, settings, client, WHOLE, _whole_fields(settings), changes),
             _project(store, settings, client, VOTE, _vote_fields(settings), changes),
         )
+        moved = follow_address(store, settings)
+        if moved:
+            changes.append(f"{moved:,} uploaded pictures are read from {settings.label_studio_url} now")
         _storages(client, projects, place, changes)
         _views(client, projects.whole, changes)
         if backend:
