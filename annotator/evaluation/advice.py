@@ -11,7 +11,7 @@ from annotator.evaluation.benchmark_files import SIGNIFICANT
 from annotator.evaluation.bootstrap import Comparison, paired_bootstrap
 from annotator.evaluation.grid import Grid, heading, interval_cell
 from annotator.evaluation.measuring import Row
-from annotator.evaluation.metrics import Floats, mean
+from annotator.evaluation.metrics import Floats, Ints, mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +25,11 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One predictor: its row, its loss of each person, and its speed (``None`` for one that runs elsewhere)."""
+    """One predictor: its row, the loss of each person, on which image, its speed (``None``: it runs elsewhere)."""
 
     row: Row
     loss: Floats
+    image: Ints
     speed: Speed | None
 
 
@@ -42,7 +43,7 @@ class Ensemble:
 
 def gain(candidate: Candidate, ensemble: Ensemble, seed: int = 0) -> Comparison:
     """Loss of the candidate minus loss of the ensemble on the people that both answered: above 0 the ensemble helps."""
-    return paired_bootstrap(candidate.loss, ensemble.loss, seed=seed)
+    return paired_bootstrap(candidate.loss, ensemble.loss, image=candidate.image, seed=seed)
 
 
 def advice_grid(candidates: Sequence[Candidate], ensemble: Ensemble | None, seed: int = 0) -> Grid:
@@ -97,7 +98,7 @@ def advise(candidates: Sequence[Candidate], ensemble: Ensemble | None, unit: str
 
 def _equals(one: Candidate, best: Candidate, seed: int) -> bool:
     """Whether the best is not shown to be better, and they can be compared at all."""
-    found = paired_bootstrap(one.loss, best.loss, seed=seed)
+    found = paired_bootstrap(one.loss, best.loss, image=one.image, seed=seed)
     return found.difference.n > 0 and not (found.p < SIGNIFICANT and found.difference.value > 0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from annotator.evaluation.bootstrap import Interval
@@ -17,7 +18,7 @@ HEADINGS = {
 }
 """Heading, factor and decimals of each metric."""
 
-INTERVALS = "95 % intervals in brackets: bootstrap with 2,000 resamples, Wilson's for shares"
+INTERVALS = "95 % intervals in brackets: bootstrap with 2,000 resamples of the images, Wilson's for shares"
 """What is said under every table with intervals."""
 
 Grid = Sequence[Sequence[str]]
@@ -29,7 +30,7 @@ def heading(name: str) -> str:
 
 
 def interval_cell(name: str, interval: Interval) -> str:
-    """``3.65 [3.60, 3.70]``, without the bounds where one value has none, ``-`` where there is no value.
+    """``3.65 [3.60, 3.70]``, without the bounds where it has none, ``-`` where there is no value.
 
     >>> interval_cell("cs5", Interval(0.5, 0.4, 0.625, 10)), interval_cell("mae", Interval(float("nan"), 0, 0, 0))
     ('50.0 [40.0, 62.5]', '-')
@@ -38,7 +39,7 @@ def interval_cell(name: str, interval: Interval) -> str:
         return "-"
     _, factor, digits = HEADINGS[name]
     value, low, high = (f"{factor * number:.{digits}f}" for number in (interval.value, interval.low, interval.high))
-    return f"{value} [{low}, {high}]" if interval.n > 1 else value
+    return f"{value} [{low}, {high}]" if math.isfinite(interval.high) else value
 
 
 def value_cell(name: str, value: float | None) -> str:

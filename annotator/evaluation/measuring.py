@@ -13,6 +13,7 @@ from annotator.evaluation.classes import CLASS_RANGES, age_classes
 from annotator.evaluation.groups import age_groups, group_name
 from annotator.evaluation.metrics import (
     Floats,
+    Ints,
     absolute_errors,
     gender_hits,
     hits,
@@ -20,7 +21,11 @@ from annotator.evaluation.metrics import (
 )
 
 FACE_HEIGHTS = (0.0, 40.0, 80.0, 160.0)
-"""Where the groups of face heights begin, in pixels."""
+"""Where the groups of face heights begin, in pixels of the image."""
+BODY_HEIGHTS = (0.0, 100.0, 200.0, 400.0)
+"""Where those of body heights begin."""
+NOT_SEEN = {"face": "body height", "no-face": "face height"}
+"""The crop size that says nothing of what a predictor saw."""
 
 Metrics = Mapping[str, Interval]
 
@@ -30,7 +35,8 @@ class Row:
     """One predictor on one benchmark: ``n`` people got a value, ``dropped`` counts the others by why.
 
     Shares are in [0, 1], ages in years, class distances in class indices. ``groups`` holds the same metrics by kind of
-    group (``age``, ``gender``, ``face``, ``face height``, ``fold``) and name; an empty group is left out.
+    group (``age``, ``gender``, ``face``, ``face height``, ``body height``, ``fold``) and name; an empty group is left
+    out, and so is the height of what the predictor did not see.
     """
 
     predictor: str
@@ -88,16 +94,16 @@ def measure(
     names = list(columns[0])
     table = np.stack([column for one in columns for column in one.values()], axis=1)
 
-    def of(rows: Floats) -> list[Metrics]:
+    def of(rows: Floats, image: Ints) -> list[Metrics]:
         """Metrics of each predictor on some people, all from the same resamples."""
-        intervals = bootstrap_means(rows, resamples=resamples, seed=seed)
+        intervals = bootstrap_means(rows, image=image, resamples=resamples, seed=seed)
         return [
             dict(zip(names, intervals[place : place + len(names)], strict=True))
             for place in range(0, len(intervals), len(names))
         ]
 
-    total = of(table)
-    by_kind = [(kind, name, of(table[mask])) for kind, masks in kinds for name, mask in masks]
+    total = of(table, truths.image)
+    by_kind = [(kind, name, of(table[mask], truths.image[mask])) for kind, masks in kinds for name, mask in masks]
     return [_row(one, total, by_kind, place) for place, one in enumerate(answers)]
 
 
@@ -115,7 +121,7 @@ def compare_pairs(truths: Truths, answers: Sequence[Answers], *, seed: int = 0) 
     gaps = np.stack([loss[first] - loss[second] for first, second in places], axis=1)
     return [
         Versus(answers[first].predictor, answers[second].predictor, answers[first].inputs, gap)
-        for (first, second), gap in zip(places, compare_gaps(gaps, seed=seed), strict=True)
+        for (first, second), gap in zip(places, compare_gaps(gaps, image=truths.image, seed=seed), strict=True)
     ]
 
 
@@ -125,7 +131,8 @@ def groups(truths: Truths) -> Iterator[tuple[str, list[tuple[str, np.ndarray]]]]
     yield "gender", _present([("female", truths.gender == 1), ("male", truths.gender == 0)])
     face = ~np.isnan(truths.face_height)
     yield "face", _present([("face", face), ("no face", ~face)])
-    yield "face height", _present(_height_masks(truths.face_height))
+    yield "face height", _present(_height_masks(truths.face_height, FACE_HEIGHTS))
+    yield "body height", _present(_height_masks(truths.body_height, BODY_HEIGHTS))
     folds = np.unique(truths.fold[truths.fold >= 0]).tolist()
     yield "fold", [(f"fold {number}", truths.fold == number) for number in folds]
 
@@ -135,7 +142,8 @@ def _row(
 ) -> Row:
     found: dict[str, dict[str, Metrics]] = {}
     for kind, name, metrics in by_kind:
-        found.setdefault(kind, {})[name] = metrics[place]
+        if NOT_SEEN.get(answers.sees) != kind:
+            found.setdefault(kind, {})[name] = metrics[place]
     said = ~np.isnan(answers.age) | ~np.isnan(answers.female)
     return Row(
         answers.predictor,
@@ -158,14 +166,14 @@ def _age_masks(truths: Truths) -> list[tuple[str, np.ndarray]]:
     return [(group_name(number), group == number) for number in numbers]
 
 
-def _height_masks(height: Floats) -> list[tuple[str, np.ndarray]]:
-    ends = (*FACE_HEIGHTS[1:], np.inf)
+def _height_masks(height: Floats, starts: Sequence[float]) -> list[tuple[str, np.ndarray]]:
+    ends = (*starts[1:], np.inf)
     return [
         (
             f"{low:.0f}-{high - 1:.0f} px" if np.isfinite(high) else f"from {low:.0f} px",
             (height >= low) & (height < high),
         )
-        for low, high in zip(FACE_HEIGHTS, ends, strict=True)
+        for low, high in zip(starts, ends, strict=True)
     ]
 
 

@@ -135,5 +135,5 @@ def _losses(name: str, settings: Settings, people: list[KnownPerson]) -> Losses:
 
 def _change(name: str, promoted: bool, why: str, before: Losses, after: Losses) -> Change:
     table = np.stack([before.age, after.age, 1.0 - before.gender, 1.0 - after.gender], axis=1)
-    mae_before, mae_after, gender_before, gender_after = bootstrap_means(table)
+    mae_before, mae_after, gender_before, gender_after = bootstrap_means(table, image=before.image)
     return Change(name, promoted, why, len(table), (mae_before, mae_after), (gender_before, gender_after))

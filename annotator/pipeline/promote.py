@@ -31,14 +31,19 @@ HELD_OUT = ("test", "val")
 """The first of these splits that a dataset has is held out."""
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Of people in one order: |error| in years, and 1 for a wrong gender; NaN where there is no answer."""
+    """Of people in one order: |error| in years, and 1 for a wrong gender; NaN where there is no answer.
+
+    ``image`` is the same number for people on one image.
+    """
 
     age: Floats
     gender: Floats
+    image: Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +97,10 @@ def promote(store: Store, settings: Settings, name: str, dataset: Path) -> Promo
         raise InputError(f"'{name}' is in use already")
     new, old = (losses(open_predictor(one, settings).get(), people) for one in (name, incumbent))
     # somebody without an answer is no reason to prefer the model that gives none
-    age = paired_bootstrap(_worst(new.age, old.age), _worst(old.age, new.age), seed=settings.seed)
-    gender = paired_bootstrap(_worst(new.gender, old.gender), _worst(old.gender, new.gender), seed=settings.seed)
+    age, gender = (
+        paired_bootstrap(_worst(ours, theirs), _worst(theirs, ours), image=new.image, seed=settings.seed)
+        for ours, theirs in ((new.age, old.age), (new.gender, old.gender))
+    )
     worse = [what for what, one in (("age", age), ("gender", gender)) if one.difference.low > 0]
     why = f"worse in {' and '.join(worse)}" if worse else "not worse in age or gender"
     found = Promotion(name, incumbent, len(people), age, gender, _scores(new), _scores(old), not worse, why)
@@ -144,7 +151,8 @@ def losses(predictor: Predictor, people: Sequence[KnownPerson]) -> Losses:
                 female = answer.female_probability
                 wrong = np.nan if female is None or person.female is None else float((female >= 0.5) != person.female)
                 genders.append(wrong)
-    return Losses(np.array(ages), np.array(genders))
+    _, image = np.unique([str(person.image) for person in people], return_inverse=True)
+    return Losses(np.array(ages), np.array(genders), image)
 
 
 def _view(person: KnownPerson) -> PersonView:

@@ -48,7 +48,9 @@ def recommend(
             )
             watch.step()
         loss = age_loss(result.run.truths, result.answers[number])
-        candidates.setdefault(variant.inputs, []).append(Candidate(result.rows[number], loss, speed))
+        candidates.setdefault(variant.inputs, []).append(
+            Candidate(result.rows[number], loss, result.run.truths.image, speed)
+        )
     return [_one(result, inputs, found, request.seed) for inputs, found in candidates.items()]
 
 

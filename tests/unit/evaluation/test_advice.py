@@ -14,7 +14,7 @@ KNOWN = truths()
 
 
 def candidate(known: Truths, said: Answers, speed: Speed | None) -> Candidate:
-    return Candidate(measure(known, [said], grouped=False)[0], age_loss(known, said), speed)
+    return Candidate(measure(known, [said], grouped=False)[0], age_loss(known, said), known.image, speed)
 
 
 def ensemble(said: Answers) -> Ensemble:
@@ -55,7 +55,9 @@ def test_the_ensemble_only_where_it_is_shown_to_help() -> None:
 
 def test_nobody_answered() -> None:
     silent = answers(KNOWN, "silent", refused=1.0)
-    assert advise([Candidate(BAD.row, np.full(400, np.nan), None)], None).startswith("No predictor gave an age")
+    assert advise([Candidate(BAD.row, np.full(400, np.nan), KNOWN.image, None)], None).startswith(
+        "No predictor gave an age"
+    )
     assert np.isnan(age_loss(KNOWN, silent)).all()
 
 

@@ -34,7 +34,7 @@ def truths(n: int = 400, seed: int = 0, **changes: Any) -> Truths:
         gender=rng.integers(-1, 2, n),
         fold=np.full(n, -1),
         face_height=np.where(rng.random(n) < 0.2, np.nan, rng.uniform(10, 300, n)),
-        body_height=rng.uniform(100, 400, n),
+        body_height=rng.uniform(100, 500, n),
     )
     return replace(made, **changes)
 
@@ -77,7 +77,25 @@ def test_groups_are_all_the_people_once() -> None:
     assert sum(part["mae"].n for part in row.groups["face height"].values()) == row.groups["face"]["face"]["mae"].n
     assert list(row.groups["age"])[:2] == ["0-4", "5-9"]
     assert list(row.groups["face height"]) == ["0-39 px", "40-79 px", "80-159 px", "from 160 px"]
+    assert sum(part["mae"].n for part in row.groups["body height"].values()) == 400
+    assert list(row.groups["body height"]) == ["100-199 px", "200-399 px", "from 400 px"]
     assert set(dict(groups(truths()))["fold"]) == set()
+
+
+@pytest.mark.parametrize(("sees", "missing"), [("face", "body height"), ("no-face", "face height"), ("body", None)])
+def test_people_are_grouped_by_the_size_of_what_was_seen(sees: str, missing: str | None) -> None:
+    known = truths(face_height=np.full(400, np.nan) if sees == "no-face" else np.full(400, 50.0))
+    kinds = measure(known, [replace(answers(known), sees=sees)])[0].groups
+    assert {"face height", "body height"} - set(kinds) == ({missing} if missing else set())
+
+
+def test_an_image_full_of_people_counts_as_what_it_is() -> None:
+    """The same answers, once on 400 images and once in forty crowds that are alike."""
+    alone, crowds = truths(image=np.arange(400)), truths(image=np.arange(400) // 10)
+    said = answers(alone)
+    said.age[:] = alone.age + np.repeat(np.random.default_rng(3).normal(0, 5, 40), 10)
+    first, second = (measure(known, [said], grouped=False)[0].metrics["mae"] for known in (alone, crowds))
+    assert second.high - second.low > 2 * (first.high - first.low)
 
 
 @pytest.mark.parametrize("scheme", ["adience", "fairface"])
