@@ -52,22 +52,19 @@ class Tools:
 
     @property
     def models(self) -> ModelSet:
-        """The profile's models; their weights are loaded when they are asked for the first time."""
+        """The profile's models, anew where one was promoted; their weights are loaded when they are asked first."""
         with self._lock:
-            if self._models is None:
-                self._opened = _promoted(self.settings)
+            promoted = _promoted(self.settings)
+            if self._models is None or self._opened != promoted:
+                self._opened = promoted
                 self._models = metered(self.open_models(self.settings), self.devices.add)
             return self._models
 
-    def refresh(self) -> None:
-        """Open the models anew if another one was promoted since they were opened; to be called between runs."""
-        with self._lock:
-            if self._models is not None and self._opened != _promoted(self.settings):
-                self._models = self._work = None
-
     def prelabelling(self) -> Prelabelling:
         """The present version of the ensemble at work; calibrated anew where that has happened since the last time."""
-        work = self._work or Prelabelling(self.store, self.settings, self.models)
+        models, work = self.models, self._work
+        if work is None or work.models is not models:
+            work = Prelabelling(self.store, self.settings, models)
         self._work = work.up_to_date()
         return self._work
 
@@ -121,7 +118,6 @@ def collect(order: Order) -> Outcome:
 
 def plan(order: Order) -> Outcome:
     """Batches of whatever lacks a pre-label of the present version."""
-    order.tools.refresh()
     work = order.tools.prelabelling()
     pending = work.plan(retry_failed=False)
     portions = pending_portions(order.store, order.settings.jobs_batch_images)
@@ -131,16 +127,12 @@ def plan(order: Order) -> Outcome:
 def prelabel(order: Order) -> Outcome:
     """One batch of images, from pixels to pre-labels.
 
-    A calibration that came in since the run was planned counts at once; earlier batches are fused anew by the next run.
+    A calibration or a promotion since the run was planned counts at once; the next run does earlier batches anew.
 
     Raises:
         OtherVersion: this process has other models than the one that planned the run.
     """
-    work = order.tools.prelabelling()
-    if work.version != order.claim.version:
-        order.tools.refresh()
-        work = order.tools.prelabelling()
-    planned = order.claim.version
+    work, planned = order.tools.prelabelling(), order.claim.version
     if work.version != planned and not (planned and was_in_force(order.store, order.settings, work.models, planned)):
         raise OtherVersion(f"this worker's models make {work.version}, run {order.claim.run} is for {planned}")
     with said_of(model=work.version):

@@ -15,6 +15,7 @@ from annotator.evaluation.bootstrap import Comparison, paired_bootstrap
 from annotator.export.reading import checked_manifest
 from annotator.images.decode import decode
 from annotator.pipeline.predict import predictions
+from annotator.pipeline.version import PROMOTED
 from annotator.predictors.base import PersonView, Predictor
 from annotator.predictors.registry import check_predictor, open_predictor
 from annotator.predictors.trained import Trained, find_trained, in_use, keep_trained
@@ -84,7 +85,7 @@ def promote(store: Store, settings: Settings, name: str, dataset: Path) -> Promo
     """Compare a trained model with the one in its place on ``dataset``'s held-out people; use it if it is not worse.
 
     It is worse where the 95 % interval of the paired difference, of the age's error or of the gender's, lies above
-    zero: then nothing changes. The next `annotator prelabel` uses a promoted model.
+    zero: then nothing changes. The next `annotator prelabel`, and the next batch of a night, uses a promoted model.
 
     Raises:
         UnknownName: there is no trained model of that name.
@@ -113,7 +114,7 @@ def promote(store: Store, settings: Settings, name: str, dataset: Path) -> Promo
         "scores": found.scores,
         "before": found.before,
     }
-    kind = "model_promoted" if found.accepted else "model_refused"
+    kind = PROMOTED if found.accepted else "model_refused"
     with store.write() as session:
         session.add(EventRow(kind=kind, subject=model.sha256, data={**facts, "why": why}))
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from sqlalchemy import select
@@ -13,15 +14,19 @@ from annotator.detection.given import GIVEN_VERSION
 from annotator.ensemble.codec import fit_from_dict
 from annotator.ensemble.model import Fit
 from annotator.ensemble.uncalibrated import UNCALIBRATED
+from annotator.errors import AnnotatorError
 from annotator.pipeline.cascade import FIRST_FIT, Cascade, cascade_in_force
-from annotator.predictors.registry import ModelSet
+from annotator.predictors.registry import ModelSet, open_predictor
+from annotator.predictors.trained import read_trained
 from annotator.settings import Settings
 from annotator.store.session import Store
-from annotator.store.tables import FitRow, MetaRow
+from annotator.store.tables import EventRow, FitRow, MetaRow
 from annotator.store.upsert import upsert
 
 IN_USE = "prelabel:predictors"
 """Key of the ``meta`` row that holds the predictors of the last pre-labelling."""
+PROMOTED = "model_promoted"
+"""Kind of the event that a trained model (``name``) took the place of another (``incumbent``)."""
 
 
 def ensemble_version(models: ModelSet, fit: Fit | None = None, cascade: Cascade | None = None) -> str:
@@ -45,12 +50,35 @@ def version_in_force(store: Store, settings: Settings, models: ModelSet) -> str:
 
 
 def was_in_force(store: Store, settings: Settings, models: ModelSet, version: str) -> bool:
-    """Whether ``version`` is what these models made by an earlier calibration, or by none."""
+    """Whether ``version`` is what these models, or those before a promotion, made by an earlier calibration or none."""
     with store.read() as session:
         fits = [None, *(fit_from_dict(row) for row in session.scalars(select(FitRow.parameters)))]
+    return any(_could_make(store, settings, one, fits, version) for one in _with_predecessors(store, settings, models))
+
+
+def _could_make(store: Store, settings: Settings, models: ModelSet, fits: Sequence[Fit | None], version: str) -> bool:
     cascade = cascade_in_force(store, settings, models)
     cascades = [replace(cascade, fit=fit) for fit in fits] if cascade else [None]
     return any(ensemble_version(models, fit, one) == version for fit in fits for one in cascades)
+
+
+def _with_predecessors(store: Store, settings: Settings, models: ModelSet) -> Iterator[ModelSet]:
+    """These models, those before the last promotion, those before the one before it, while their weights are here."""
+    yield models
+    subjects = [model.sha256 for model in read_trained(settings).values()]
+    mine = (EventRow.kind == PROMOTED) & EventRow.subject.in_(subjects)
+    with store.read() as session:
+        promotions = session.scalars(select(EventRow.data).where(mine).order_by(EventRow.id.desc())).all()
+    for told in promotions:
+        if told["name"] not in [model.name for model in models.predictors]:
+            continue
+        try:
+            before = open_predictor(told["incumbent"], settings)
+        except AnnotatorError:
+            return  # what is gone cannot say which version it was
+        kept = tuple(before if model.name == told["name"] else model for model in models.predictors)
+        models = replace(models, predictors=kept)
+        yield models
 
 
 def detector_version(models: ModelSet) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -10,11 +11,12 @@ from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from annotator.demo import weights_dir
 from annotator.demo.figures import write_pictures
 from annotator.errors import ConfigurationError
+from annotator.export.dataset import Options
 from annotator.jobs import dues, ledger, runs, schedule
 from annotator.jobs.celery_app import BATCH, TRAINING
 from annotator.jobs.door import start_job
@@ -25,14 +27,16 @@ from annotator.jobs.steps import Tools
 from annotator.jobs.training import Stopped, learners, retrain_all
 from annotator.jobs.work import perform
 from annotator.jobs.worker import build
+from annotator.pipeline.export import export
 from annotator.pipeline.ingest import ingest
+from annotator.pipeline.promote import promote, register
 from annotator.predictors.registry import open_models
 from annotator.predictors.trained import Trained, keep_trained, read_trained
 from annotator.settings import Settings
 from annotator.store.base import now
 from annotator.store.runs import RunRow, RunState
 from annotator.store.session import Store
-from annotator.store.tables import EventRow
+from annotator.store.tables import EventRow, PredictionRow, PreLabelRow
 from tests.helpers.deployment import RedisServer
 
 RECIPE = {"mivolo": {"steps": 2, "batch": 8, "evaluate_every": 2, "rate": 1e-6}}
@@ -217,12 +221,54 @@ def test_workers_take_up_what_was_promoted(store: Store, settings: Settings) -> 
     before = tools.models
     twin = Trained("twin", "mivolo", str(weights_dir("demo-mivolo")), "", "", "demo-mivolo")
     keep_trained(settings, twin)
-    tools.refresh()
     assert tools.models is before  # registered is not promoted
     keep_trained(settings, replace(twin, promoted=True))
-    assert tools.models is before  # a run under way keeps its models
-    tools.refresh()
     assert [model.name for model in tools.models.predictors] == ["twin", "demo-mllm"]
+
+
+def predicted(store: Store) -> dict[str, int]:
+    """How many predictions there are of each predictor."""
+    with store.read() as session:
+        query = select(PredictionRow.predictor, func.count()).group_by(PredictionRow.predictor)
+        return dict(session.execute(query).all())
+
+
+def people_of(store: Store, version: str) -> int:
+    """How many people have a pre-label of a version."""
+    with store.read() as session:
+        return session.scalar(select(func.count()).select_from(PreLabelRow).where(PreLabelRow.version == version)) or 0
+
+
+def test_a_promotion_during_a_night_counts_for_the_rest_of_it(store: Store, settings: Settings) -> None:
+    settings = settings.model_copy(update={"jobs_batch_images": 8})
+    labelled(store, settings, 24)
+    dataset = settings.root / "dataset"
+    manifest = export(store, settings, dataset, options=Options(split={"train": 0.2, "test": 0.8}))
+    early, run = Tools(store, settings, open_models), runs.open_run(store, "prelabel", started_by="test").run
+
+    def do(tools: Tools) -> str:
+        held = ledger.claim_next(store, run, "w", 30)
+        assert held is not None
+        return perform(tools, held)
+
+    assert [do(early) for _ in range(2)] == ["done", "done"]  # the plan and a first batch
+    old = early.prelabelling().version
+    twin = shutil.copytree(weights_dir("demo-mivolo"), settings.root / "twin")
+    register(store, settings, Trained("twin", "mivolo", str(twin), "", manifest.id, "demo-mivolo"))
+    assert promote(store, settings, "twin", dataset).accepted
+    wrong = Tools(store, settings.model_copy(update={"predictors": ["demo-mllm"]}), open_models)
+    assert [do(early), do(wrong)] == ["done", "again"]
+    late = Tools(store, settings, open_models)
+    drain(late, run)
+    assert look_at(store, run).state == RunState.DONE
+    new, at_first = early.prelabelling().version, people_of(store, old)
+    assert new != old
+    assert min(at_first, people_of(store, new)) > 0
+    next_run = runs.open_run(store, "prelabel", started_by="test").run
+    drain(early, next_run)
+    everybody = people_of(store, new)
+    assert (look_at(store, next_run).images, people_of(store, old)) == (8, at_first)
+    assert predicted(store) == {"demo-mivolo": at_first, "twin": everybody, "demo-mllm": everybody}
 
 
 def test_only_models_that_learn_here_are_chosen(settings: Settings) -> None:
