@@ -17,15 +17,18 @@ import pytest
 import typer.main
 import yaml
 from prometheus_client import CollectorRegistry, generate_latest
+from redis import Redis
+from redis.exceptions import RedisError
 
 from annotator.cli.app import app
 from annotator.jobs import metrics
-from annotator.labelstudio.server import BANNED_SUBNETS
+from annotator.labelstudio.server import BANNED_SUBNETS, free_port
 from annotator.pipeline.gauges import Gauges
 from annotator.settings import SECRETS_DIR, Settings, load_settings
 from annotator.store.runs import BatchRow, RunRow
 from annotator.store.session import Store
 from ml_backend.metrics import Metrics
+from tests.helpers.deployment import program, wait_for
 from tests.unit.images.conftest import corridor_store  # noqa: F401 - a fixture
 
 DOCKER = Path(__file__).parents[2] / "docker"
@@ -53,6 +56,67 @@ def test_everything_is_pinned_watched_and_closed(compose: dict[str, Any]) -> Non
     for name, service in ours(compose).items():
         assert service["read_only"], name
         assert service["cap_drop"] == ["ALL"], name
+
+
+def test_whatever_is_named_is_there(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    for name, service in services.items():
+        assert set(service["networks"]) <= set(compose["networks"]), name
+        for volume in service.get("volumes", ()):
+            source = volume.split(":")[0]
+            assert (DOCKER / source).exists() if source.startswith(".") else source in compose["volumes"], name
+        for other, wanted in service.get("depends_on", {}).items():
+            assert wanted["condition"] != "service_healthy" or "healthcheck" in services[other], f"{name}: {other}"
+            assert (wanted["condition"] == "service_completed_successfully") == (other in ONCE), f"{name}: {other}"
+        assert "profiles" in service or not any(
+            "profiles" in services[other] for other in service.get("depends_on", {})
+        ), name
+    for name, service in ours(compose).items():
+        assert name == "migrate" or "migrate" in service["depends_on"], f"{name} may find no tables"
+    assert all((DOCKER / secret["file"]).parent == DOCKER / "secrets" for secret in compose["secrets"].values())
+
+
+def test_what_is_copied_into_the_images_is_sent_to_the_builder() -> None:
+    sent = [line[1:] for line in (DOCKER.parent / ".dockerignore").read_text("utf-8").splitlines() if line[:1] == "!"]
+    copied = [
+        source
+        for line in (DOCKER / "Dockerfile").read_text("utf-8").splitlines()
+        if line.startswith("COPY ") and "--from" not in line
+        for source in line.split()[1:-1]
+    ]
+    assert len(copied) >= 8
+    assert set(copied) <= set(sent)
+    assert all((DOCKER.parent / source).exists() for source in copied)
+
+
+def test_redis_takes_its_password_from_a_file(compose: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "redis_password").write_text("geheim")
+    port = free_port()
+    shell = compose["services"]["redis"]["command"][2].replace("$$", "$").replace("/run/secrets", str(tmp_path))
+    server = program("redis-server")
+    shell = shell.replace("docker-entrypoint.sh redis-server", server)
+    shell = shell.replace("--appendonly yes", f"--port {port} --dir {tmp_path} --appendonly yes")
+    with subprocess.Popen(["sh", "-c", shell], stdout=subprocess.DEVNULL) as process:
+        try:
+            url = f"redis://:geheim@127.0.0.1:{port}/0"
+            wait_for(lambda: answers(url), 30)
+            assert not answers(url.replace("geheim", "falsch"))
+            with Redis.from_url(url) as client:
+                assert client.config_get("appendonly", "maxmemory-policy") == {
+                    "appendonly": "yes",
+                    "maxmemory-policy": "noeviction",
+                }
+            assert "geheim" not in Path(f"/proc/{process.pid}/cmdline").read_text()
+        finally:
+            process.kill()
+
+
+def answers(url: str) -> bool:
+    with Redis.from_url(url) as client:
+        try:
+            return bool(client.ping())
+        except (RedisError, OSError):
+            return False
 
 
 def test_no_password_stands_in_a_file_and_every_secret_is_made(compose: dict[str, Any], tmp_path: Path) -> None:
