@@ -1,6 +1,6 @@
 """Seeded bootstrap intervals of mean losses, many at once, and the paired comparison of predictors.
 
-Which interval, and how often each covers the truth: docs/decisions/0014-intervals.md. People of one image are not
+Which interval, and how often each covers the truth: docs/decisions/0015-intervals.md. People of one image are not
 independent: where ``image`` is given, images are resampled, each with all its people.
 """
 
@@ -16,6 +16,10 @@ from annotator.evaluation.resampling import Column, resampled_columns
 from annotator.evaluation.shares import paired_shares, wilson
 
 RESAMPLES = 2000
+
+
+MOST = 2.0
+"""Times Student's that an interval of losses is at most: beyond it, resamples of a handful of people tell nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,7 @@ def _loss_interval(column: Column) -> Interval:
         return Interval(value, float("-inf"), float("inf"), n)
     with np.errstate(divide="ignore", invalid="ignore"):  # a resample of zeros alone has no spread, and counts not
         pivots = np.log(column.means / value) * column.means / column.errors
-    reach = column.unlikely(pivots) * column.error / value
+    reach = min(column.unlikely(pivots), MOST * column.student) * column.error / value
     # beyond e^50 a bound is as good as none
     stretch = float(np.exp(min(reach, 50.0)))
     return Interval(value, value / stretch, value * stretch, n)

@@ -47,10 +47,14 @@ class Column:
         alone = float(self.values.var(ddof=1)) / self.n if self.n > 1 else 0.0
         return self.n * min(1.0, alone / self.error**2) if self.error > 0 else float(self.n)
 
+    @property
+    def student(self) -> float:
+        """The size that 5 % of Student's t pass."""
+        return float(stats.t.ppf((1 + LEVEL) / 2, self.images - 1))
+
     def unlikely(self, pivots: Floats) -> float:
         """The size that 5 % of the studentised ``pivots`` pass, at least Student's."""
-        student = float(stats.t.ppf((1 + LEVEL) / 2, self.images - 1))
-        return max(student, float(np.quantile(_sizes(pivots), LEVEL, method="higher")))
+        return max(self.student, float(np.quantile(_sizes(pivots), LEVEL, method="higher")))
 
     def p_value(self, pivots: Floats, ratio: float) -> float:
         """Share of the ``pivots`` at least as far from zero as ``ratio``, at least Student's and one resample."""
