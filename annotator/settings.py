@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -19,7 +19,7 @@ from pydantic_settings import (
 from annotator.endpoint import Endpoint
 from annotator.errors import ConfigurationError, ProjectNotFound
 from annotator.model_options import ModelOptions
-from annotator.storage_options import StorageOptions, remember
+from annotator.storage_options import StorageOptions, checked, remember
 
 CONFIG_NAME = "annotator.toml"
 SECRETS_DIR = "ANNOTATOR_SECRETS_DIR"
@@ -112,7 +112,7 @@ class Settings(BaseSettings):
         default=False, description="open votes of annotators who fail the controls are replaced"
     )
 
-    storages: dict[str, StorageOptions] = Field(
+    storages: Annotated[dict[str, StorageOptions], AfterValidator(checked)] = Field(
         default_factory=dict,
         description="object storages by scheme: [storages.s3], [storages.gs], [storages.az]",
     )

@@ -13,7 +13,6 @@ from annotator.images.items import SourceItem, is_offered
 from annotator.storage_options import SCHEMES, StorageOptions
 
 Result = TypeVar("Result")
-EXTRAS = {"gs": "gs", "az": "az"}
 
 
 def is_remote(uri: str) -> bool:
@@ -36,8 +35,7 @@ def file_system(uri: str, **options: Any) -> tuple[Any, str]:
         # a worker lives long: what it listed yesterday is not what is there today
         return fsspec.filesystem(scheme, use_listings_cache=False, **options), path
     except ImportError as error:
-        extra = EXTRAS.get(scheme, scheme)
-        raise ConfigurationError(f"{scheme}:// needs a package: pip install 'annotator[{extra}]'") from error
+        raise ConfigurationError(f"{scheme}:// needs a package: pip install 'annotator[{scheme}]'") from error
 
 
 def read_remote(uri: str, max_bytes: int) -> bytes:

@@ -36,7 +36,9 @@ def _opened(source: str, max_bytes: int) -> Iterator[SourceItem]:
         return remote_items(source, max_bytes)
     if "://" in source:
         scheme = source.split("://", 1)[0]
-        raise InputError(f"cannot ingest from {scheme}:// places; give a folder, a file, a .csv, a .zip or s3://")
+        raise InputError(
+            f"cannot ingest from {scheme}:// places; give a folder, a file, a .csv, a .zip, s3://, gs:// or az://"
+        )
     path = Path(os.path.abspath(source))  # noqa: PTH100 - resolve() would replace links that the user named
     if path.is_dir():
         return _folder_items(path, max_bytes)

@@ -119,8 +119,23 @@ def test_settings_name_storages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert conf.pop("s3")["client_kwargs"] == {"region_name": "eu-1"}
 
 
-def test_a_storage_whose_package_is_missing_says_which() -> None:
-    with pytest.raises(ConfigurationError, match=r"pip install 'annotator\[gs\]'"):
-        file_system("gs://bucket/a.jpg")
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ('[storages.az]\nregion = "eu"', "az has no region; it has account_key, account_name"),
+        ('[storages.gs]\npublic_endpoint_url = "https://x"', "gs has no public_endpoint_url"),
+        ('[storages.gcs]\nkey = "k.json"', "no kind of storage 'gcs'; known are s3, gs, az"),
+    ],
+)
+def test_options_without_effect_are_refused(tmp_path: Path, table: str, says: str) -> None:
+    (tmp_path / "annotator.toml").write_text(table)
+    with pytest.raises(ConfigurationError, match=says):
+        load_settings(tmp_path)
+
+
+@pytest.mark.parametrize("scheme", ["gs", "az"])
+def test_a_storage_whose_package_is_missing_says_which(scheme: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"pip install 'annotator\[{scheme}\]'"):
+        file_system(f"{scheme}://bucket/a.jpg")
     with pytest.raises(ConfigurationError, match="pictures_url must be s3"):
         Bucket.of(Settings(pictures_url="/somewhere"))
