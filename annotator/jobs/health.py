@@ -35,6 +35,8 @@ def check(
         at = moment(session)
         ticked = session.scalar(select(MetaRow.value).where(MetaRow.key == TICKED))
     lines = ["database answers"]
+    if worker and settings.broker_url is None:
+        raise ServiceError(f"broker_url is not set, so that the worker {worker} cannot be asked")
     if settings.broker_url is not None:
         app = make_app(settings)
         try:

@@ -140,6 +140,8 @@ def test_health_says_what_does_not_answer(store: Store, settings: Settings) -> N
     assert check(store, settings, beat=True) == ["database answers", "schedule ticks"]
     with pytest.raises(ServiceError, match=r"the backend at http://127\.0\.0\.1:1 does not answer"):
         check(store, settings, backend="http://127.0.0.1:1")
+    with pytest.raises(ServiceError, match="broker_url is not set"):
+        check(store, settings, worker="one@here")
     nowhere = settings.model_copy(update={"broker_url": SecretStr("redis://127.0.0.1:1/0")})
     with pytest.raises(ServiceError, match="the broker does not answer"):
         check(store, nowhere)
