@@ -165,7 +165,10 @@ def register_model(
         raise typer.BadParameter("weights are named mivolo:PATH or llava:PATH")
     identity = checked_manifest(dataset)["id"]
     with project_store(settings) as store:
-        model = register(store, settings, Trained(name, family, str(Path(path).resolve()), "", identity, replaces))
+        model = Trained(
+            name, family, str(Path(path).resolve()), "", identity, replaces, learnt_from=str(dataset.resolve())
+        )
+        model = register(store, settings, model)
     typer.echo(f"{name}: sha256 {model.sha256[:12]}, trained on dataset {identity[:12]}, may replace {replaces}")
 
 
@@ -199,10 +202,12 @@ def promotion_lines(found: Promotion) -> list[str]:
     """What a promotion found, for people."""
     age, gender = found.age.difference, found.gender.difference
     shares = f"{found.before['gender_accuracy']:.1%} -> {found.scores['gender_accuracy']:.1%}"
+    unknown = [f"what {name} learnt from is not there: it may have seen these people" for name in found.unknown]
     return [
         f"{plural(found.people, 'held-out person', 'held-out people')}: {found.incumbent} against {found.name}",
         f"MAE {found.before['mae']:.2f} -> {found.scores['mae']:.2f}, by {age.value:+.2f} years, {_interval(age)}",
         f"gender {shares}, errors by {gender.value:+.3f}, {_interval(gender)}",
+        *unknown,
         f"{found.why}: " + (f"{found.name} is used from now on" if found.accepted else "nothing changes"),
     ]
 

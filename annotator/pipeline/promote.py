@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from annotator.errors import InputError
 from annotator.evaluation.bootstrap import Comparison, paired_bootstrap
-from annotator.export.reading import checked_manifest
+from annotator.export.manifest import read_manifest
+from annotator.export.reading import checked_manifest, image_splits
 from annotator.images.decode import decode
 from annotator.pipeline.predict import predictions
 from annotator.pipeline.version import PROMOTED
 from annotator.predictors.base import PersonView, Predictor
 from annotator.predictors.registry import check_predictor, open_predictor
-from annotator.predictors.trained import Trained, find_trained, in_use, keep_trained
+from annotator.predictors.trained import Trained, find_trained, in_use, keep_trained, read_trained
 from annotator.predictors.verify import verify
 from annotator.settings import Settings
 from annotator.store.session import Store
@@ -49,7 +50,10 @@ class Losses:
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """What came of it: differences of the losses, new minus old, negative where the new model is better."""
+    """What came of it: differences of the losses, new minus old, negative where the new model is better.
+
+    ``unknown`` are the models of which it cannot be told whether they learnt from the held-out people.
+    """
 
     name: str
     incumbent: str
@@ -60,6 +64,7 @@ class Promotion:
     before: dict[str, float]
     accepted: bool
     why: str
+    unknown: tuple[str, ...] = ()
 
 
 def register(store: Store, settings: Settings, model: Trained) -> Trained:
@@ -89,13 +94,16 @@ def promote(store: Store, settings: Settings, name: str, dataset: Path) -> Promo
 
     Raises:
         UnknownName: there is no trained model of that name.
-        InputError: there are too few held-out people, or the model is in use already.
+        InputError: there are too few held-out people, one of the models learnt from one of them, or the model is in
+            use already.
     """
     model = find_trained(name, settings)
     people = held_out(dataset)
     (incumbent,) = in_use([model.replaces], settings)
     if incumbent == name:
         raise InputError(f"'{name}' is in use already")
+    known = read_trained(settings)
+    unknown = _refuse_seen([known[one] for one in (name, incumbent) if one in known], dataset)
     new, old = (losses(open_predictor(one, settings).get(), people) for one in (name, incumbent))
     # somebody without an answer is no reason to prefer the model that gives none
     age, gender = (
@@ -104,7 +112,7 @@ def promote(store: Store, settings: Settings, name: str, dataset: Path) -> Promo
     )
     worse = [what for what, one in (("age", age), ("gender", gender)) if one.difference.low > 0]
     why = f"worse in {' and '.join(worse)}" if worse else "not worse in age or gender"
-    found = Promotion(name, incumbent, len(people), age, gender, _scores(new), _scores(old), not worse, why)
+    found = Promotion(name, incumbent, len(people), age, gender, _scores(new), _scores(old), not worse, why, unknown)
     if found.accepted:
         keep_trained(settings, replace(model, scores=found.scores, promoted=True))
     facts = {
@@ -126,15 +134,44 @@ def held_out(dataset: Path) -> list[KnownPerson]:
     Raises:
         InputError: there are fewer than `MIN_PEOPLE`.
     """
-    checked_manifest(dataset)
     splits = read_dataset(dataset).splits
-    name = next((name for name in HELD_OUT if splits.get(name)), None)
-    people = splits[name] if name else []
+    people = splits.get(_held_split(dataset), [])
     if len(people) < MIN_PEOPLE:
         raise InputError(
             f"{dataset} holds out {len(people)} people (split test, else val); a comparison needs {MIN_PEOPLE} or more"
         )
     return people
+
+
+def _held_split(dataset: Path) -> str:
+    counts = checked_manifest(dataset)["counts"]["by_split"]
+    return next((name for name in HELD_OUT if counts.get(name)), HELD_OUT[0])
+
+
+def _refuse_seen(models: Sequence[Trained], dataset: Path) -> tuple[str, ...]:
+    """The names of the models whose own dataset is gone.
+
+    Raises:
+        InputError: a model learnt from an image that is held out here.
+    """
+    identity, split = checked_manifest(dataset)["id"], _held_split(dataset)
+    held = {sha256 for sha256, of in image_splits(dataset) if of == split}
+    unknown = []
+    for model in models:
+        source = Path(model.learnt_from)
+        if model.dataset == identity:  # its own splits hold these people out
+            continue
+        manifest = read_manifest(source) if model.learnt_from else None
+        if manifest is None or manifest["id"] != model.dataset:
+            unknown.append(model.name)
+            continue
+        seen = held & {sha256 for sha256, of in image_splits(source) if of == "train"}
+        if seen:
+            raise InputError(
+                f"'{model.name}' learnt from {len(seen)} of the {len(held)} images that {dataset} holds out, so its "
+                f"errors there say nothing; export it again with --parent {source}, which keeps everybody's split"
+            )
+    return tuple(unknown)
 
 
 def losses(predictor: Predictor, people: Sequence[KnownPerson]) -> Losses:

@@ -84,7 +84,16 @@ def retrain(store: Store, settings: Settings, plan: Plan, watch: Watch = SILENT)
     watch.note(f"training {name} from {current} on dataset {identity[:12]}")
     train = _train_mivolo if start.family == "mivolo" else _train_llava
     weights, scores = train(store, settings, plan, start.path, dataset, out, watch)
-    model = Trained(name, start.family, str(weights.resolve()), "", identity, plan.replaces, scores)
+    model = Trained(
+        name,
+        start.family,
+        str(weights.resolve()),
+        "",
+        identity,
+        plan.replaces,
+        scores,
+        learnt_from=str(dataset.resolve()),
+    )
     register(store, settings, model)
     found = promote(store, settings, name, dataset)
     tell(store, LEARNT, lesson, {**facts, "accepted": found.accepted})

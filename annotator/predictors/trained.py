@@ -23,7 +23,8 @@ class Trained:
     """One trained model. ``replaces`` is the predictor, as the settings name it, whose place it may take.
 
     ``dataset`` is the id of the dataset version that it was trained on, ``sha256`` names its weights, ``scores`` are
-    those on the held-out people, and ``promoted`` says that it is used instead of ``replaces``.
+    those on the held-out people, and ``promoted`` says that it is used instead of ``replaces``. ``learnt_from`` is the
+    folder of that dataset, empty where it is not known.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Trained:
     replaces: str
     scores: Mapping[str, float] = field(default_factory=dict)
     promoted: bool = False
+    learnt_from: str = ""
 
     @property
     def options(self) -> ModelOptions:

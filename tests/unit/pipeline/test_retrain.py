@@ -90,6 +90,30 @@ def test_only_what_is_not_worse_is_used(known: Store, dataset: Path, settings: S
     assert told == ["model_registered", "model_refused", "model_registered", "model_promoted", "model_refused"]
 
 
+def test_a_model_is_not_judged_by_people_it_learnt_from(
+    known: Store, dataset: Path, settings: Settings, tmp_path: Path
+) -> None:
+    export(known, settings, tmp_path / "other", options=Options(split={"train": 0.5, "test": 0.5}, seed=5))
+    manifest = read_manifest(tmp_path / "other")
+    assert manifest
+    twin = shutil.copytree(weights_dir("demo-mivolo"), tmp_path / "twin")
+    model = Trained("twin", "mivolo", str(twin), "", manifest["id"], "demo-mivolo")
+    register(known, settings, replace(model, learnt_from=str(tmp_path / "other")))
+    with pytest.raises(InputError, match=r"'twin' learnt from \d+ of the \d+ images .* --parent .*other"):
+        promote(known, settings, "twin", dataset)
+    export(
+        known,
+        settings,
+        tmp_path / "next",
+        options=Options(split={"train": 0.5, "test": 0.5}),
+        parent=tmp_path / "other",
+    )
+    shutil.rmtree(dataset)
+    assert promote(known, settings, "twin", tmp_path / "next").unknown == ()
+    register(known, settings, replace(model, learnt_from=str(tmp_path / "gone")))
+    assert promote(known, settings, "twin", tmp_path / "next").unknown == ("twin",)
+
+
 def test_what_cannot_be_compared_is_said(known: Store, dataset: Path, settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(UnknownName, match="trained model 'nobody'"):
         promote(known, settings, "nobody", dataset)
