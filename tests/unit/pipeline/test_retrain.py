@@ -110,7 +110,7 @@ def test_a_model_is_not_judged_by_people_it_learnt_from(
     )
     shutil.rmtree(dataset)
     assert promote(known, settings, "twin", tmp_path / "next").unknown == ()
-    register(known, settings, replace(model, learnt_from=str(tmp_path / "gone")))
+    register(known, settings, replace(model, dataset="of another day", learnt_from=str(tmp_path / "gone")))
     assert promote(known, settings, "twin", tmp_path / "next").unknown == ("twin",)
 
 
