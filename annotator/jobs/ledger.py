@@ -25,6 +25,8 @@ TRANSIENT_TRIES = 10
 """Attempts at a batch while servers it needs do not answer."""
 POISON_TRIES = 2
 """Attempts at a batch that breaks its worker, before it is split or given up."""
+LOST_TRIES = 5
+"""Attempts at a whole step whose workers are lost: it cannot be split, and machines fail more often than steps."""
 FIRST_WAIT, LONGEST_WAIT = 2.0, 300.0
 """Seconds before the second attempt, doubled each time, and their most."""
 
@@ -155,7 +157,7 @@ def fail(store: Store, held: Claim, error: str, *, transient: bool) -> str:
         if row is None:
             return "lost"
         _close_attempt(session, held.batch, held.attempt, AttemptState.FAILED, error, moment(session))
-        return _after_failure(session, row, error, transient=transient)
+        return _after_failure(session, row, error, TRANSIENT_TRIES if transient else POISON_TRIES, whole=transient)
 
 
 def stop(store: Store, held: Claim) -> None:
@@ -177,7 +179,7 @@ def expire(store: Store) -> int:
         for row in rows:
             error = "its worker was not heard of any more"
             _close_attempt(session, row.id, row.attempts, AttemptState.LOST, error, at)
-            _after_failure(session, row, error, transient=False)
+            _after_failure(session, row, error, POISON_TRIES if row.images is not None else LOST_TRIES)
         return len(rows)
 
 
@@ -210,16 +212,17 @@ def _close_attempt(
     session.execute(update(AttemptRow).where(mine).values(state=state, error=error, finished_at=at))
 
 
-def _after_failure(session: Session, row: BatchRow, error: str, *, transient: bool) -> str:
+def _after_failure(session: Session, row: BatchRow, error: str, tries: int, *, whole: bool = False) -> str:
+    """Try again up to ``tries`` times; then split the batch, unless it must stay ``whole``, or give it up."""
     at = moment(session)
     row.error, row.lease_until, row.sent_at = error, None, None
     if row.run_id not in _running(session, row.run_id):
         row.state, row.finished_at = BatchState.CANCELLED, at
         return "cancelled"
-    if row.tries < (TRANSIENT_TRIES if transient else POISON_TRIES):
+    if row.tries < tries:
         row.state, row.not_before = BatchState.WAITING, at + wait_before(row.tries)
         return "again"
-    if transient or row.images is None:
+    if whole or row.images is None:
         row.state, row.finished_at = BatchState.FAILED, at
         return "failed"
     row.finished_at = at

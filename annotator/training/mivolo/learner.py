@@ -46,7 +46,14 @@ class Targets:
     gender: Tensor
 
 
-def multitask_loss(output: Tensor, targets: Targets, meta: ModelMeta, density: Tensor, age_share: float) -> Tensor:
+def multitask_loss(
+    output: Tensor,
+    targets: Targets,
+    meta: ModelMeta,
+    density: Tensor,
+    age_share: float,
+    linear_from: float | None = None,
+) -> Tensor:
     """Weighted squared error of the normalised age plus cross-entropy of the gender (arXiv 2307.04616).
 
     Args:
@@ -55,12 +62,17 @@ def multitask_loss(output: Tensor, targets: Targets, meta: ModelMeta, density: T
         meta: normalises ages.
         density: ``(131,)`` weights of whole ages, see :func:`~annotator.training.density.density_weights`.
         age_share: factor of the age's part.
+        linear_from: years from which on an error counts linearly (Huber's loss); ``None`` squares all.
     """
     known = ~targets.age.isnan()
     years = targets.age.nan_to_num(0.0)
     weights = density[years.round().clamp(0, 130).long()] * known
     error = output[:, -1].float() - (years - meta.avg_age) / (meta.max_age - meta.min_age)
-    loss = age_share * (weights * error.square()).sum() / known.sum().clamp(min=1)
+    cost = error.square()
+    if linear_from is not None:
+        edge = linear_from / (meta.max_age - meta.min_age)
+        cost = 2 * functional.huber_loss(error, torch.zeros_like(error), reduction="none", delta=edge)
+    loss = age_share * (weights * cost).sum() / known.sum().clamp(min=1)
     if output.shape[1] == 3 and bool((targets.gender >= 0).any()):
         loss = loss + functional.cross_entropy(output[:, :2].float(), targets.gender, ignore_index=-1)
     return loss

@@ -25,6 +25,7 @@ class Recipe:
         average: decay of the exponential average of the weights.
         drop: dropout and drop-path.
         age_share: factor of the age's part of the loss.
+        linear_from: years from which on an error of the age counts linearly; without it all are squared.
         stem_readers: factor of the loss of linear readers on the stems; small models from random weights need it.
         augmentation: what happens to the crops.
         balance_tail: draw people over 70 more often where the dataset does not say so itself.
@@ -46,6 +47,7 @@ class Recipe:
     average: float = 0.998
     drop: float = 0.1
     age_share: float = 40.0
+    linear_from: float | None = None
     stem_readers: float = 0.0
     augmentation: Augmentation = field(default_factory=Augmentation)
     balance_tail: bool = True
@@ -72,6 +74,6 @@ def usual(stage: int, size: str) -> Recipe:
         return recipe
     blurred = replace(recipe.augmentation, blur=0.05)
     return replace(
-        recipe, init="random", steps=1600, batch=64, rate=1.5e-3, decay=0.03, drop=0.05, stem_readers=1 / 3,
-        augmentation=blurred, evaluate_every=200,
+        recipe, init="random", steps=1600, batch=64, rate=1.5e-3, decay=0.03, drop=0.02, age_share=160.0,
+        linear_from=3.0, stem_readers=1 / 3, augmentation=blurred, evaluate_every=200,
     )  # fmt: skip

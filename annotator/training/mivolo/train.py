@@ -210,7 +210,11 @@ class _Run:
             outputs = self.prepared(normalise(crops.to(device, non_blocking=True)))
         if isinstance(outputs, Tensor):
             outputs = [outputs]
-        losses = [multitask_loss(one, targets, self.meta, self.density, self.recipe.age_share) for one in outputs]
+        recipe = self.recipe
+        losses = [
+            multitask_loss(one, targets, self.meta, self.density, recipe.age_share, recipe.linear_from)
+            for one in outputs
+        ]
         return torch.stack([losses[0], *(self.recipe.stem_readers * loss for loss in losses[1:])]).sum()
 
     def _look(self, log: RunLog, loss: float, speed: float) -> None:

@@ -196,6 +196,22 @@ def test_whoever_lost_a_batch_writes_nothing_about_it(tools: Tools) -> None:
         assert session.get_one(BatchRow, slow.batch).counts["images"] == 4
 
 
+def test_a_whole_step_outlives_lost_workers_but_not_for_ever(tools: Tools) -> None:
+    """It cannot be split, so two machines that fail in a night must not end it."""
+    run = runs.open_run(tools.store, "nightly", started_by="test").run
+    for number in range(ledger.LOST_TRIES):
+        be_due(tools.store)
+        held = ledger.claim_next(tools.store, run, f"w{number}", 30)
+        assert held is not None
+        assert held.images is None
+        outdate(tools.store, held.batch)
+        assert ledger.expire(tools.store) == 1
+        with tools.store.read() as session:
+            state = session.get_one(BatchRow, held.batch).state
+        assert state == (BatchState.FAILED if number + 1 == ledger.LOST_TRIES else BatchState.WAITING)
+    assert ledger.LOST_TRIES > ledger.POISON_TRIES
+
+
 def test_an_image_that_breaks_everybody_is_found_and_the_others_are_done(store: Store, settings: Settings) -> None:
     def breaks(order: Order) -> Outcome:
         if poison in (order.claim.images or ()):

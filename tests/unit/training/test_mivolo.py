@@ -13,10 +13,12 @@ from annotator.demo.looks import SUBTLE
 from annotator.errors import InputError, WeightsMissing
 from annotator.export.manifest import Recipe as Made
 from annotator.export.rows import ExportRow
+from annotator.predictors.mivolo.architecture import ModelMeta
 from annotator.predictors.mivolo.checkpoint import load_model
 from annotator.predictors.mivolo.predictor import MiVOLOPredictor
 from annotator.training.logs import RunLog
 from annotator.training.mivolo import train
+from annotator.training.mivolo.learner import Targets, multitask_loss
 from annotator.training.mivolo.recipe import Recipe, usual
 from annotator.training.mivolo.start import SIZES, TINY, start, two_stems
 from annotator.training.mivolo.train import Place, train_stage
@@ -111,6 +113,17 @@ def test_it_learns(people: Dataset, tmp_path: Path) -> None:
     train_stage(people, plan, Place(tmp_path, "cpu"), validation="train")
     losses = [row["training"] for row in RunLog(tmp_path, 60).rows]
     assert losses[2] < 0.6 * losses[0]
+
+
+def test_large_errors_of_ages_count_linearly_where_wanted() -> None:
+    meta = ModelMeta.of(TINY, 0.0, 122.0)
+    years = torch.tensor([1.0, 30.0])
+    targets = Targets(torch.full((2,), meta.avg_age), torch.full((2,), -1))
+    output = torch.stack([torch.zeros(2), torch.zeros(2), years / 122], dim=1)
+    even = torch.ones(131)
+    squared = multitask_loss(output, targets, meta, even, 122.0**2)
+    assert squared.item() == pytest.approx((1 + 30**2) / 2)
+    assert multitask_loss(output, targets, meta, even, 122.0**2, 3.0).item() == pytest.approx((1 + 3 * (60 - 3)) / 2)
 
 
 def test_both_stems_of_the_published_size_come_from_one() -> None:
