@@ -32,6 +32,8 @@ class Interval:
     n: int
 
 
+FEWEST_IMAGES = 5
+"""From fewer images no interval is given: Student's own is 4 to 13 standard errors to either side there."""
 NOTHING = Interval(float("nan"), float("nan"), float("nan"), 0)
 
 
@@ -114,7 +116,7 @@ def _loss_interval(column: Column) -> Interval:
         return NOTHING
     if np.all((column.values == 0) | (column.values == 1)):
         return Interval(value, *wilson(value, column.independent), n)
-    if column.images == 1:
+    if column.images < FEWEST_IMAGES:
         return Interval(value, float("-inf"), float("inf"), n)
     with np.errstate(divide="ignore", invalid="ignore"):  # a resample of zeros alone has no spread, and counts not
         pivots = np.log(column.means / value) * column.means / column.errors
@@ -133,7 +135,7 @@ def _comparison(column: Column) -> Comparison:
         lost, won = (people * float(np.mean(column.values == sign)) for sign in (1, -1))
         low, high, p = paired_shares(lost, won, people)
         return Comparison(Interval(value, low, high, n), p)
-    if column.images == 1:
+    if column.images < FEWEST_IMAGES:
         return Comparison(Interval(value, float("-inf"), float("inf"), n), 1.0)
     if error == 0:
         return Comparison(Interval(value, value, value, n), 1.0 if value == 0 else 0.0)

@@ -159,7 +159,10 @@ def lines_with_intervals(
             axes.errorbar(x, values, yerr=spread, color=color, marker="o", markersize=4, linewidth=1.6, label=name)
         axes.set_xticks(place, list(labels), fontsize=8 if len(labels) > 12 else 10)
         axes.set(xlabel=x_label, ylabel=y_label)
-        axes.set_ylim(bottom=0)
+        largest = max(
+            (float(np.nanmax(values)) for _, values, _, _ in series if np.isfinite(values).any()), default=0.0
+        )
+        axes.set_ylim(0, min(axes.get_ylim()[1], 2.5 * largest) if largest else None)  # a group of few is no scale
         if len(series) > 1:
             axes.legend()
 
