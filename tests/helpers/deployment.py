@@ -48,15 +48,17 @@ def wait_for(what: Callable[[], bool], seconds: float = 60.0, pause: float = 0.0
 
 
 class RedisServer:
-    """A Redis that keeps nothing on disk: after a restart it is empty."""
+    """A Redis that writes down what it is told, so that a restart finds it again unless it is to be ``empty``."""
 
     def __init__(self, folder: Path) -> None:
         self.port, self._folder = free_port(), folder
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    def start(self, *, empty: bool = False) -> None:
+        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"]
+        if empty:
+            shutil.rmtree(self._folder)
         self._folder.mkdir(parents=True, exist_ok=True)
         self._process = subprocess.Popen(
             [program("redis-server"), *options, "--dir", str(self._folder)], stdout=subprocess.DEVNULL
@@ -69,10 +71,6 @@ class RedisServer:
                 return bool(client.ping())
         except RedisDown:
             return False
-
-    def empty(self) -> None:
-        with Redis(port=self.port) as client:
-            client.flushall()
 
     def kill(self) -> None:
         if self._process is not None:
@@ -176,11 +174,12 @@ class Deployment:
         """A worker; ready some seconds later."""
         return self.start("jobs", "worker", "--name", f"{name}@test", *arguments, log=name, **environment)
 
-    def run(self, *arguments: str, **environment: str) -> str:
-        """A command to its end; what it printed."""
+    def run(self, *arguments: str, seconds: float = 300, **environment: str) -> str:
+        """A command to its end, within so many seconds; what it printed."""
         done = subprocess.run(
             [sys.executable, "-m", self._module, "--project", str(self.project), *arguments],
-            capture_output=True, text=True, cwd=ROOT, timeout=300, env={**self.environment, **environment}, check=False,
+            capture_output=True, text=True, cwd=ROOT, timeout=seconds, check=False,
+            env={**self.environment, **environment},
         )  # fmt: skip
         assert done.returncode == 0, f"{arguments}: {done.stdout}\n{done.stderr}"
         return done.stdout

@@ -1,10 +1,15 @@
-"""A night on real workers: killed, starved and emptied servers, and the rows of an undisturbed night in the end."""
+"""A night on real workers: killed, starved and emptied servers, and the rows of an undisturbed night in the end.
+
+``ANNOTATOR_NIGHT_PICTURES`` is the night's size; ``ANNOTATOR_NIGHT_MODELS=demo`` has it done by the demo's models over
+drawn pictures, which takes ten times as long.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import random
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -12,10 +17,12 @@ from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 from sqlalchemy import func, select, text
 
+from annotator.demo import figures
 from annotator.jobs.schedule import SINCE
 from annotator.store.base import now
 from annotator.store.runs import AttemptRow, AttemptState, BatchRow, BatchState, RunRow, RunState
@@ -37,14 +44,23 @@ from tests.helpers.rows import content
 pytestmark = [pytest.mark.postgres, pytest.mark.slow, pytest.mark.xdist_group("night")]
 
 TABLES = (ImageRow, PersonRow, PredictionRow, PreLabelRow, FailureRow, LabelRow)
-PICTURES = int(os.environ.get("ANNOTATOR_NIGHT_PICTURES", "320"))
+PICTURES = int(os.environ.get("ANNOTATOR_NIGHT_PICTURES", "2000"))
+DEMO = os.environ.get("ANNOTATOR_NIGHT_MODELS") == "demo"
+MODULE = "annotator.cli" if DEMO else "tests.helpers.fake_cli"
+PATIENCE = 1800 if DEMO else 240
+"""Seconds for the pictures between two disasters."""
 KILLS = 20
+FEW = 320
+NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pictures")
-    write_pictures(folder, PICTURES)
+    if DEMO:
+        figures.write_pictures(folder, PICTURES, seed=71)
+    else:
+        write_pictures(folder, PICTURES)
     write_broken(folder, 10)
     return folder
 
@@ -53,11 +69,11 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def undisturbed(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[object, ...]]]:
     """The rows of the same night inside one process, on SQLite."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    alone = Deployment(folder, ANNOTATOR_WATCH=json.dumps([str(pictures)]))
+    alone = Deployment(folder, MODULE, ANNOTATOR_WATCH=json.dumps([str(pictures)]))
     environment = {"ANNOTATOR_DATABASE_URL": f"sqlite:///{folder}/a.db", "ANNOTATOR_JOBS_BATCH_IMAGES": "32"}
     alone.run("init", str(alone.project), **environment)
     for command in (("ingest", str(pictures)), ("prelabel",), ("settle",)):
-        alone.run(*command, **environment)
+        alone.run(*command, seconds=2 * PATIENCE, **environment)
     with open_store(environment["ANNOTATOR_DATABASE_URL"]) as store:
         rows = content(store, *TABLES)
     alone.close()
@@ -65,15 +81,26 @@ def undisturbed(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
 
 
 @pytest.fixture
-def deployment(pictures: Path, tmp_path: Path) -> Iterator[Deployment]:
-    with deployed(
-        tmp_path,
-        ANNOTATOR_WATCH=json.dumps([str(pictures)]),
-        ANNOTATOR_JOBS_BATCH_IMAGES="16",
-        ANNOTATOR_JOBS_LEASE_SECONDS="2",
-        FAKE_SECONDS="0.03",
-    ) as made:
+def whole_night(pictures: Path, tmp_path: Path) -> Iterator[Deployment]:
+    with deployed(tmp_path, MODULE, **settings_for(pictures)) as made:
         yield made
+
+
+@pytest.fixture
+def deployment(tmp_path: Path) -> Iterator[Deployment]:
+    write_pictures(tmp_path / "few", FEW)
+    with deployed(tmp_path, **settings_for(tmp_path / "few")) as made:
+        yield made
+
+
+def settings_for(pictures: Path) -> dict[str, str]:
+    return {
+        "ANNOTATOR_WATCH": json.dumps([str(pictures)]),
+        "ANNOTATOR_JOBS_BATCH_IMAGES": "16",
+        # real models keep the renewing thread of a busy machine waiting; a whole step that is lost twice has failed
+        "ANNOTATOR_JOBS_LEASE_SECONDS": "10" if DEMO else "2",
+        "FAKE_SECONDS": "0.03",
+    }
 
 
 def done(store: Store) -> int:
@@ -94,6 +121,19 @@ def attempts(store: Store) -> list[tuple[str, AttemptState]]:
 
 def is_over(store: Store) -> bool:
     return all(state != RunState.RUNNING for state in states(store))
+
+
+def assert_same(rows: dict[str, list[tuple[object, ...]]], wanted: dict[str, list[tuple[object, ...]]]) -> None:
+    """Row by row; real models differ in the last digits where a batch was split, and there alone."""
+    if not DEMO:
+        assert rows == wanted
+        return
+    (words, numbers), (wanted_words, wanted_numbers) = (
+        (NUMBER.sub("#", repr(one)), np.array(NUMBER.findall(repr(one)), np.float64)) for one in (rows, wanted)
+    )
+    assert words == wanted_words
+    np.testing.assert_allclose(numbers, wanted_numbers, rtol=0, atol=1e-4)
+    print(f"{np.count_nonzero(numbers != wanted_numbers)} of {len(numbers):,} numbers differ in their last digits")
 
 
 class Crowd:
@@ -136,10 +176,11 @@ class Crowd:
                 self.workers[name] = self.deployment.worker(name)
 
 
+@pytest.mark.timeout(4 * PATIENCE)
 def test_a_night_of_disasters_ends_in_the_rows_of_a_quiet_one(
-    deployment: Deployment, undisturbed: dict[str, list[tuple[object, ...]]]
+    whole_night: Deployment, undisturbed: dict[str, list[tuple[object, ...]]]
 ) -> None:
-    chance = random.Random(7)
+    chance, deployment = random.Random(7), whole_night
     crowd = Crowd(deployment)
     deployment.run("jobs", "nightly", "--now", "--no-wait")
     store = open_store(deployment.postgres.url)
@@ -147,27 +188,25 @@ def test_a_night_of_disasters_ends_in_the_rows_of_a_quiet_one(
     disasters += [(0.25, "restart redis"), (0.5, "restart postgres"), (0.7, "empty redis")]
     killed = 0
     for share, what in sorted(disasters):
-        wait_for(lambda share=share: done(store) >= share * PICTURES, 240)
+        wait_for(lambda share=share: done(store) >= share * PICTURES, PATIENCE)
         assert not is_over(store)
         if what == "kill":
             crowd.kill_one(chance, store)
             killed += 1
-        elif what == "restart redis":
+        elif what != "restart postgres":
             deployment.redis.kill()
             time.sleep(1)
-            deployment.redis.start()
-        elif what == "empty redis":
-            deployment.redis.empty()
+            deployment.redis.start(empty=what == "empty redis")
         else:
             deployment.postgres.kill()
             time.sleep(1)
             deployment.postgres.start()
             store.close()
         crowd.revive()
-    wait_for(lambda: is_over(store), 240)
+    wait_for(lambda: is_over(store), PATIENCE)
     assert killed == KILLS
     assert states(store) == [RunState.DONE]
-    assert content(store, *TABLES) == undisturbed
+    assert_same(content(store, *TABLES), undisturbed)
     with store.read() as session:
         lost = session.scalar(select(func.count()).where(AttemptRow.state == AttemptState.LOST))
         open_attempts = session.scalar(select(func.count()).where(AttemptRow.state == AttemptState.RUNNING))
