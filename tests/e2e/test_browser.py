@@ -64,7 +64,7 @@ def test_a_drawn_person_whom_nobody_found_gets_gender_and_age(page: Page, runnin
     expect(people).to_have_count(found + 1, timeout=PATIENCE)
     people.first.click()  # whether Label Studio selects what it was told of is its affair
     people.last.click()
-    expect(page.get_by_role("spinbutton")).to_have_value(re.compile(r"\d+"))
+    expect(page.get_by_role("spinbutton")).to_have_value(re.compile(r"\d+"), timeout=30_000)
     for words in ("demo-mivolo: ", "demo-mllm: ", DEMO_NOTICE):
         expect(page.get_by_text(words).first).to_be_visible()
     page.get_by_role("button", name="Submit").click()
