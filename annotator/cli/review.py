@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +9,7 @@ import typer
 from annotator.cli.fits import fit_line
 from annotator.cli.output import counted, plural, print_json, watching
 from annotator.cli.project import project_settings, project_store
+from annotator.domain import Gender
 
 if TYPE_CHECKING:
     from annotator.pipeline.review.pull import PullReport
@@ -18,13 +18,6 @@ if TYPE_CHECKING:
     from annotator.pipeline.review.status import AnnotatorLine, ReviewStatus
 
 review = typer.Typer(help="Human review in Label Studio.", no_args_is_help=True, rich_markup_mode=None)
-
-
-class GenderName(StrEnum):
-    """The genders, as one types them."""
-
-    FEMALE = "female"
-    MALE = "male"
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")]
@@ -104,7 +97,7 @@ def decide_case(
     context: typer.Context,
     person: Annotated[str, typer.Argument(help="Somebody whom `annotator review status` lists for an expert.")],
     age: Annotated[float | None, typer.Option(metavar="YEARS", help="The age that they have in the photo.")] = None,
-    gender: Annotated[GenderName | None, typer.Option(help="The gender that one perceives.")] = None,
+    gender: Annotated[Gender | None, typer.Option(help="The gender that one perceives.")] = None,
     by: Annotated[str, typer.Option(metavar="NAME", help="Who decides.")] = "lead",
     withdraw: Annotated[bool, typer.Option("--withdraw", help="Take back an earlier decision.")] = False,
 ) -> None:
@@ -112,7 +105,6 @@ def decide_case(
 
     Example: annotator review decide 3f2a90c1d4e5b607-00 --age 34 --gender female --by ada
     """
-    from annotator.domain import Gender
     from annotator.pipeline.decisions import Decision, decide, withdraw_decision
     from annotator.pipeline.settle import settle
 
@@ -123,7 +115,7 @@ def decide_case(
         if age is None or gender is None:
             withdraw_decision(store, person)
         else:
-            decide(store, Decision(person, age, Gender(gender.value), by))
+            decide(store, Decision(person, age, gender, by))
         settle(store, settings)
     typer.echo(f"{person}: the decision is withdrawn" if gender is None else f"{person}: {age:g} years, {gender.value}")
 

@@ -16,15 +16,15 @@ from annotator.evaluation.resampling import Column, resampled_columns
 from annotator.evaluation.shares import paired_shares, wilson
 
 RESAMPLES = 2000
-
-
+FEWEST_IMAGES = 5
+"""From fewer images no interval is given: Student's own is 3 to 13 standard errors to either side there."""
 MOST = 2.0
 """Times Student's that an interval of losses is at most: beyond it, resamples of a handful of people tell nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean of ``n`` values and its 95 % interval: NaN where ``n`` is 0, unbounded where all are of one image."""
+    """A mean of ``n`` values and its 95 % interval: NaN where ``n`` is 0, unbounded below `FEWEST_IMAGES`."""
 
     value: float
     low: float
@@ -32,8 +32,6 @@ class Interval:
     n: int
 
 
-FEWEST_IMAGES = 5
-"""From fewer images no interval is given: Student's own is 4 to 13 standard errors to either side there."""
 NOTHING = Interval(float("nan"), float("nan"), float("nan"), 0)
 
 

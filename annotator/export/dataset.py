@@ -25,7 +25,7 @@ from annotator.export.place import replaced_folder
 from annotator.export.provenance import ProvenanceWriter
 from annotator.export.rows import ExportRow
 from annotator.export.split import check_split
-from annotator.export.spool import Line, Spool
+from annotator.export.spool import SOURCE, Line, Spool
 from annotator.export.tail import TailWeights
 from annotator.images.decode import MAX_BYTES, MAX_PIXELS
 from annotator.images.places import read_uri
@@ -235,7 +235,7 @@ class _Tally:
             self.numbers["labels"] += 1
             self.numbers["ages"] += line.age >= 0
             self.numbers["genders"] += line.gender != "-1"
-            self.sources[str(line.source)] += 1
+            self.sources[line.label[SOURCE]] += 1
 
     def counts(self, without_box: int) -> Counts:
         n = self.numbers

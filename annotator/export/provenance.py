@@ -62,11 +62,11 @@ class ProvenanceWriter:
             self._flush()
 
     def _flush(self) -> None:
-        self._writer.write_table(to_table(self._rows, SCHEMA))
+        self._writer.write_table(_table(self._rows))
         self._rows.clear()
 
 
-def to_table(rows: Sequence[tuple[Any, ...]], schema: Any) -> Any:
-    """Rows in the order of the schema's columns as an Arrow table."""
-    columns = zip(*rows, strict=True) if rows else [()] * len(schema)
-    return pa.table([pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)], schema=schema)
+def _table(rows: Sequence[tuple[Any, ...]]) -> Any:
+    """Rows in the order of the columns as an Arrow table."""
+    columns = zip(*rows, strict=True) if rows else [()] * len(SCHEMA)
+    return pa.table([pa.array(column, kind) for column, kind in zip(columns, SCHEMA.types, strict=True)], schema=SCHEMA)

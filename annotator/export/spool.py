@@ -30,7 +30,8 @@ LABEL_COLUMNS = (
     *("votes", "predictions", "details"),
 )
 """What is kept of a label, in this order; the last three are JSON."""
-_SOURCE = LABEL_COLUMNS.index("source")
+SOURCE = LABEL_COLUMNS.index("source")
+"""Where the label came from."""
 _NO_LABEL = (None,) * len(LABEL_COLUMNS)
 _PRAGMAS = """
 PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA locking_mode=EXCLUSIVE; PRAGMA cache_size=-64000;
@@ -58,7 +59,7 @@ INSERT INTO image SELECT sha256, name, uri, format, width, height, team, NULL, N
 DROP TABLE seen;
 CREATE INDEX person_image ON person (sha256);
 """
-_INSERT_PERSON = f"INSERT INTO person VALUES ({', '.join('?' * (12 + len(LABEL_COLUMNS)))})"  # noqa: S608
+_INSERT_PERSON = "INSERT INTO person VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _LABEL = ", ".join(f"label_{name}" for name in LABEL_COLUMNS)
 _FACE = "face_x0, face_y0, face_x1, face_y1"
 _BODY = "body_x0, body_y0, body_x1, body_y1"
@@ -81,11 +82,6 @@ class Line(NamedTuple):
     body: Corners
     label: tuple[Any, ...] | None
     crop: str | None = None
-
-    @property
-    def source(self) -> str | None:
-        """Where the label came from."""
-        return None if self.label is None else str(self.label[_SOURCE])
 
 
 class Spool:
@@ -243,7 +239,7 @@ class Spool:
         for row in self._db.execute(query):
             face, body, label, (left, top, crop, crop_left, crop_top) = row[6:10], row[10:14], row[14:-5], row[-5:]
             at = (left, top) if crop is None else (crop_left, crop_top)
-            known = None if label[_SOURCE] is None else label
+            known = None if label[SOURCE] is None else label
             name, sha256, split, person_id, age, gender = row[:6]
             yield Line(
                 *(name, sha256, split, person_id, age, gender), *(_moved(face, *at), _moved(body, *at), known, crop)

@@ -98,12 +98,12 @@ def promote(store: Store, settings: Settings, name: str, dataset: Path) -> Promo
             use already.
     """
     model = find_trained(name, settings)
-    people = held_out(dataset)
+    split, people = held_out(dataset)
     (incumbent,) = in_use([model.replaces], settings)
     if incumbent == name:
         raise InputError(f"'{name}' is in use already")
     known = read_trained(settings)
-    unknown = _refuse_seen([known[one] for one in (name, incumbent) if one in known], dataset)
+    unknown = _refuse_seen([known[one] for one in (name, incumbent) if one in known], dataset, split)
     new, old = (losses(open_predictor(one, settings).get(), people) for one in (name, incumbent))
     # somebody without an answer is no reason to prefer the model that gives none
     age, gender = (
@@ -128,33 +128,29 @@ def promote(store: Store, settings: Settings, name: str, dataset: Path) -> Promo
     return found
 
 
-def held_out(dataset: Path) -> list[KnownPerson]:
-    """The people whom a dataset holds out, for comparisons of models.
+def held_out(dataset: Path) -> tuple[str, list[KnownPerson]]:
+    """The split that a dataset holds out for comparisons of models, and its people.
 
     Raises:
         InputError: there are fewer than `MIN_PEOPLE`.
     """
     splits = read_dataset(dataset).splits
-    people = splits.get(_held_split(dataset), [])
+    split = next((name for name in HELD_OUT if splits.get(name)), HELD_OUT[0])
+    people = splits.get(split, [])
     if len(people) < MIN_PEOPLE:
         raise InputError(
             f"{dataset} holds out {len(people)} people (split test, else val); a comparison needs {MIN_PEOPLE} or more"
         )
-    return people
+    return split, people
 
 
-def _held_split(dataset: Path) -> str:
-    counts = checked_manifest(dataset)["counts"]["by_split"]
-    return next((name for name in HELD_OUT if counts.get(name)), HELD_OUT[0])
-
-
-def _refuse_seen(models: Sequence[Trained], dataset: Path) -> tuple[str, ...]:
+def _refuse_seen(models: Sequence[Trained], dataset: Path, split: str) -> tuple[str, ...]:
     """The names of the models whose own dataset is gone.
 
     Raises:
         InputError: a model learnt from an image that is held out here.
     """
-    identity, split = checked_manifest(dataset)["id"], _held_split(dataset)
+    identity = checked_manifest(dataset)["id"]
     held = {sha256 for sha256, of in image_splits(dataset) if of == split}
     unknown = []
     for model in models:
