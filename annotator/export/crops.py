@@ -40,15 +40,12 @@ class PersonCrops:
         """
         if self.write:
             self.folder.mkdir()
-        for image in spool.images():
+        for image, people in spool.scenes():
             name = image.name if is_safe(image.name) else dataset_name(image.name, "", converted=False)
             spool.place(image.sha256, name, None, (0, 0))
-            people = [
-                (who, body if body != MISSING else face)
-                for who, face, body, known in spool.people(image.sha256)
-                if known
-            ]
-            boxes = [(who, box) for who, box in people if box != MISSING]
+            known = [one for one in people if one.is_labelled]
+            pictures = [(one.person_id, one.body if one.body != MISSING else one.face) for one in known]
+            boxes = [(who, box) for who, box in pictures if box != MISSING]
             if boxes:
                 self._cut(spool, image, boxes)
         spool.settle_names()
@@ -73,4 +70,4 @@ class PersonCrops:
                 path.parent.mkdir(exist_ok=True)
                 path.write_bytes(content)
                 file = (hashlib.sha256(content).hexdigest(), len(content))
-            spool.place_crop(person_id, name, file, (math.floor(box[0]), math.floor(box[1])))
+            spool.place_crop(image.sha256, person_id, name, file, (math.floor(box[0]), math.floor(box[1])))

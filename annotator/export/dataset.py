@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Protocol, Self, get_args
+from typing import Any, Literal, Protocol, Self, get_args
+
+import pyarrow as pa
 
 from annotator.errors import ConfigurationError, InputError
 from annotator.export.card import write_card
@@ -23,9 +24,8 @@ from annotator.export.parquet import ParquetTables
 from annotator.export.pictures import ImageMode, Pictures
 from annotator.export.place import replaced_folder
 from annotator.export.provenance import ProvenanceWriter
-from annotator.export.rows import ExportRow
 from annotator.export.split import check_split
-from annotator.export.spool import SOURCE, Line, Spool
+from annotator.export.spool import Spool
 from annotator.export.tail import TailWeights
 from annotator.images.decode import MAX_BYTES, MAX_PIXELS
 from annotator.images.places import read_uri
@@ -33,6 +33,7 @@ from annotator.images.places import read_uri
 DatasetFormat = Literal["lagenda", "llava", "parquet"]
 PROVENANCE_NAME = "provenance.parquet"
 IMAGES = "images"
+SPOOL = ".spool"
 SHARD_ROWS = {"lagenda": None, "llava": None, "parquet": 100_000}
 """Rows of one file, by format, where nothing else is said; ``None`` is no limit."""
 
@@ -98,25 +99,25 @@ class Tables(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None: ...
 
-    def add(self, line: Line, weight: float) -> None:
-        """One person and how often training should draw them."""
+    def add(self, lines: Any) -> None:
+        """People: :data:`~annotator.export.spool.LINES` and ``sampling_weight``, how often training should draw one."""
         ...
 
 
 def write_dataset(
     out: Path,
-    rows: Iterable[ExportRow],
+    people: Iterable[Any],
     options: Options,
     *,
     recipe: Recipe,
     grouping: Grouping | None = None,
     read: Callable[[str], bytes] | None = None,
 ) -> Manifest:
-    """Write a dataset version to ``out``; the same rows in any order give the same bytes anywhere.
+    """Write a dataset version to ``out``; the same people in any order give the same bytes anywhere.
 
     Args:
         out: a new or empty folder, or an earlier dataset of ours, which is replaced in one step.
-        rows: the people, in any order; they are read once and not held in memory.
+        people: tables of :data:`~annotator.export.rows.PEOPLE`, in any order; read once and not held in memory.
         options: what to write.
         recipe: what goes into the manifest beside the counts.
         grouping: how images that show the same are found, and an earlier dataset to follow; by default only images of
@@ -124,13 +125,13 @@ def write_dataset(
         read: gives the bytes at an image's ``uri``; without it files and archives are read, but nothing from the web.
 
     Raises:
-        InputError: there are no rows, a person comes twice, an image is gone or has changed, ``out`` is taken.
+        InputError: there is nobody, a person comes twice, an image is gone or has changed, ``out`` is taken.
         StorageError: no permission or no space; nothing is left behind.
     """
     options.check()
     grouping = grouping or Grouping()
     read = read or partial(read_uri, max_bytes=options.max_bytes)
-    with replaced_folder(out) as folder, _spooled(folder / ".spool.db", rows) as spool:
+    with replaced_folder(out) as folder, _spooled(folder / SPOOL, people) as spool:
         alone = assign_splits(spool, options.split, options.seed, grouping, read, options.max_pixels)
         _gather(folder, spool, options, read)
         counts = _write_tables(folder, spool, options)
@@ -143,15 +144,15 @@ def write_dataset(
         )  # fmt: skip
         write_manifest(folder, manifest, _files(folder, spool, options))
         spool.close()
-        (folder / ".spool.db").unlink()
+        shutil.rmtree(folder / SPOOL)
     return manifest
 
 
 @contextmanager
-def _spooled(path: Path, rows: Iterable[ExportRow]) -> Iterator[Spool]:
+def _spooled(path: Path, people: Iterable[Any]) -> Iterator[Spool]:
     spool = Spool(path)
     try:
-        spool.fill(rows)
+        spool.fill(people)
         yield spool
     finally:
         spool.close()
@@ -198,49 +199,24 @@ def _tables(folder: Path, options: Options) -> Tables:
 
 
 def _write_tables(folder: Path, spool: Spool, options: Options) -> Counts:
-    tally = _Tally()
     first = next(iter(options.split or ()), None)
     weights = TailWeights()
     if options.balance_tail:
         weights = TailWeights.of((age, people) for split, age, _, people in spool.ages() if split == first)
     with _tables(folder, options) as tables, ProvenanceWriter(folder / PROVENANCE_NAME) as provenance:
-        for line in spool.lines():
-            tally.add(line)
-            weight = weights.weight(line.age) if line.split == first else 1.0
-            tables.add(line, weight)
-            if line.label is not None:
-                provenance.add(line, line.label, weight)
-    if not tally.numbers["people"]:
+        for batch in spool.lines():
+            lines = batch.append_column("sampling_weight", pa.array(_sampling_weights(batch, weights, first)))
+            tables.add(lines)
+            provenance.add(lines)
+    counts = spool.counts()
+    if not counts.people:
         raise InputError("there is nobody to export; run `annotator prelabel` and `annotator settle` first")
-    return tally.counts(spool.without_box())
+    return counts
 
 
-class _Tally:
-    """Counts while rows go by; images come in one run each."""
-
-    def __init__(self) -> None:
-        self.numbers: Counter[str] = Counter()
-        self.sources: Counter[str] = Counter()
-        self.splits: Counter[str] = Counter()
-        self._last: str | None = None
-
-    def add(self, line: Line) -> None:
-        self.numbers["people"] += 1
-        if line.sha256 != self._last:
-            self._last = line.sha256
-            self.numbers["images"] += 1
-            if line.split is not None:
-                self.splits[line.split] += 1
-        if line.label is not None:
-            self.numbers["labels"] += 1
-            self.numbers["ages"] += line.age >= 0
-            self.numbers["genders"] += line.gender != "-1"
-            self.sources[line.label[SOURCE]] += 1
-
-    def counts(self, without_box: int) -> Counts:
-        n = self.numbers
-        return Counts(
-            *(n["images"], n["people"], n["labels"], n["ages"], n["genders"], without_box),
-            by_source=dict(sorted(self.sources.items())),
-            by_split=dict(sorted(self.splits.items())),
-        )
+def _sampling_weights(lines: Any, weights: TailWeights, first: str | None) -> list[float]:
+    """How often to draw each person: by age in the split that is trained on, 1 everywhere else."""
+    if not weights.by_group:
+        return [1.0] * len(lines)
+    people = zip(lines["split"].to_pylist(), lines["whole_age"].to_pylist(), strict=True)
+    return [weights.weight(age) if split == first else 1.0 for split, age in people]

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from annotator.export.spool import Line
+import pyarrow.compute as pc
+
+from annotator.export.rows import CORNERS
 from annotator.images.lagenda import BODY_COLUMNS, FACE_COLUMNS
 
 COLUMNS = ("img_name", "age", "gender", *FACE_COLUMNS, *BODY_COLUMNS)
 ANNOTATIONS_NAME = "annotations.csv"
+_SOURCES = ("img_name", "whole_age", "letter", *CORNERS)
+"""Where the columns come from, in their order."""
 
 
 class LagendaTables:
@@ -34,13 +38,11 @@ class LagendaTables:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._stack.close()
 
-    def add(self, line: Line, weight: float) -> None:
-        """One person; sampling weights have no place in this format, they are in the provenance."""
-        del weight
-        row = format_line(line)
-        self._everything.writerow(row)
-        if line.split is not None:
-            self._parts[line.split].writerow(row)
+    def add(self, lines: Any) -> None:
+        """People; sampling weights have no place in this format, they are in the provenance."""
+        self._everything.writerows(_rows(lines))
+        for name, part in self._parts.items():
+            part.writerows(_rows(lines.filter(pc.equal(lines["split"], name))))
 
     def _writer(self, path: Path) -> Any:
         file = self._stack.enter_context(path.open("w", encoding="utf-8", newline=""))
@@ -49,6 +51,6 @@ class LagendaTables:
         return writer
 
 
-def format_line(line: Line) -> tuple[str | int, ...]:
-    """One CSV row; every number is an integer, -1 stands for missing."""
-    return (line.img_name, line.age, line.gender, *line.face, *line.body)
+def _rows(lines: Any) -> Iterator[tuple[str | int, ...]]:
+    """CSV rows; every number is an integer, -1 stands for missing."""
+    return zip(*(lines[name].to_pylist() for name in _SOURCES), strict=True)

@@ -10,10 +10,10 @@ from typing import Any
 
 from annotator.domain import Gender
 from annotator.export.shards import Shards
-from annotator.export.spool import Line
 from annotator.predictors.llava.prompt import IMAGE_MARK, QUESTION, answer_text
 
 ALL_NAME = "all"
+_SOURCES = ("split", "sampling_weight", "person_id", "whole_age", "gender", "crop")
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(", ", ": ")).encode
 
 
@@ -37,25 +37,27 @@ class LlavaTables:
             for shards in self._shards.values():
                 shards.close()
 
-    def add(self, line: Line, weight: float) -> None:
-        """One person; those without a label, an age or a gender are not in this format."""
-        if line.label is None or line.crop is None or line.age < 0 or line.gender == "-1":
-            return
-        split = line.split or ALL_NAME
-        entry = conversation(line)
-        for _ in range(round(weight) if split == self._first else 1):
-            self._shards[split].next().add(entry)
+    def add(self, lines: Any) -> None:
+        """People; those without a label, an age or a gender are not in this format."""
+        for split, weight, person_id, age, gender, crop in zip(
+            *(lines[name].to_pylist() for name in _SOURCES), strict=True
+        ):
+            if crop is None or age < 0 or gender is None:
+                continue
+            entry = conversation(person_id, crop, Gender(gender), age)
+            part = split or ALL_NAME
+            for _ in range(round(weight) if part == self._first else 1):
+                self._shards[part].next().add(entry)
 
 
-def conversation(line: Line) -> dict[str, Any]:
-    """The entry of one person."""
-    gender = Gender.FEMALE if line.gender == Gender.FEMALE.letter else Gender.MALE
+def conversation(person_id: str, picture: str, gender: Gender, age: int) -> dict[str, Any]:
+    """The entry of one person, whose picture is called ``picture``."""
     return {
-        "id": line.person_id,
-        "image": line.crop,
+        "id": person_id,
+        "image": picture,
         "conversations": [
             {"from": "human", "value": f"{IMAGE_MARK}\n{QUESTION}"},
-            {"from": "gpt", "value": answer_text(gender, line.age).strip()},
+            {"from": "gpt", "value": answer_text(gender, age).strip()},
         ],
     }
 

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from functools import reduce
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from annotator.export.provenance import SCHEMA as PROVENANCE
+from annotator.export.provenance import RowGroups, labelled
+from annotator.export.rows import CORNERS
 from annotator.export.shards import Shards
-from annotator.export.spool import LABEL_COLUMNS, Corners, Line
 
 ALL_NAME = "all"
 FOLDER = "data"
 _GROUP_ROWS = 20_000
 _GROUP_ROWS_WITH_PICTURES = 200
-_COORDINATES = tuple(f"{kind}_{corner}" for kind in ("face", "body") for corner in ("x0", "y0", "x1", "y1"))
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _FEATURES = {"int64": "int64", "double": "float64", "string": "string"}
 
@@ -27,7 +28,7 @@ _FEATURES = {"int64": "int64", "double": "float64", "string": "string"}
 def schema(*, pictures: bool) -> Any:
     """The columns: ``image`` where pictures are inside, whole pixels for boxes (null where there is none)."""
     known = [PROVENANCE.field(name) for name in PROVENANCE.names if name != "split"]
-    boxes = [pa.field(name, pa.int64()) for name in _COORDINATES]
+    boxes = [pa.field(name, pa.int64()) for name in CORNERS]
     fields = ([pa.field("image", _IMAGE)] if pictures else []) + known + boxes
     features = {field.name: {"_type": "Image"} if field.name == "image" else _feature(field.type) for field in fields}
     return pa.schema(fields, metadata={"huggingface": json.dumps({"info": {"features": features}})})
@@ -48,11 +49,14 @@ class ParquetTables:
         self._pictures = pictures
         self._schema = schema(pictures=pictures is not None)
         (folder / FOLDER).mkdir()
-        names = tuple(splits) or (ALL_NAME,)
-        group = _GROUP_ROWS if pictures is None else _GROUP_ROWS_WITH_PICTURES
+        names = tuple(splits)
+        self._is_split = bool(names)
+        self._group = _GROUP_ROWS if pictures is None else _GROUP_ROWS_WITH_PICTURES
         self._shards = {
-            name: Shards(folder / FOLDER, name, "parquet", rows, lambda path: _File(path, self._schema, group))
-            for name in names
+            name: Shards(
+                folder / FOLDER, name, "parquet", rows, lambda path: RowGroups(path, self._schema, self._group)
+            )
+            for name in names or (ALL_NAME,)
         }
 
     def __enter__(self) -> ParquetTables:
@@ -63,43 +67,24 @@ class ParquetTables:
             for shards in self._shards.values():
                 shards.close()
 
-    def add(self, line: Line, weight: float) -> None:
-        """One person; those without a label are left out."""
-        if line.label is None:
-            return
-        row = {
-            **dict(zip(LABEL_COLUMNS, line.label, strict=True)),
-            "person_id": line.person_id,
-            "img_name": line.img_name,
-            "image_sha256": line.sha256,
-            "sampling_weight": weight,
-            **dict(zip(_COORDINATES, (*_known(line.face), *_known(line.body)), strict=True)),
-        }
+    def add(self, lines: Any) -> None:
+        """People; those without a label are left out."""
+        known = labelled(lines)
+        for name, shards in self._shards.items():
+            rest = known.filter(pc.equal(known["split"], name)) if self._is_split else known
+            while len(rest):
+                file, taken = shards.share(min(len(rest), self._group))
+                file.add(self._rows(rest.slice(0, taken)))
+                rest = rest.slice(taken)
+
+    def _rows(self, lines: Any) -> Any:
+        found = {name: lines[name] for name in self._schema.names if name != "image"}
+        for kind in ("face", "body"):
+            corners = [name for name in CORNERS if name.startswith(kind)]
+            is_box = reduce(pc.or_, (pc.not_equal(lines[name], -1) for name in corners))
+            found |= {name: pc.if_else(is_box, lines[name], None) for name in corners}
         if self._pictures is not None:
-            name = line.crop or line.img_name
-            row["image"] = {"bytes": (self._pictures / name).read_bytes(), "path": name}
-        self._shards[line.split or ALL_NAME].next().add(row)
-
-
-def _known(corners: Corners) -> tuple[int | None, ...]:
-    return (None,) * 4 if corners == (-1, -1, -1, -1) else corners
-
-
-class _File:
-    def __init__(self, path: Path, columns: Any, group_rows: int) -> None:
-        self._writer = pq.ParquetWriter(path, columns, compression="zstd")
-        self._columns, self._group_rows = columns, group_rows
-        self._rows: list[dict[str, Any]] = []
-
-    def add(self, row: dict[str, Any]) -> None:
-        self._rows.append(row)
-        if len(self._rows) >= self._group_rows:
-            self._flush()
-
-    def close(self) -> None:
-        self._flush()
-        self._writer.close()
-
-    def _flush(self) -> None:
-        self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._columns))
-        self._rows.clear()
+            names = pc.coalesce(lines["crop"], lines["img_name"]).to_pylist()
+            content = [{"bytes": (self._pictures / name).read_bytes(), "path": name} for name in names]
+            found["image"] = pa.array(content, _IMAGE)
+        return pa.table([found[name] for name in self._schema.names], names=self._schema.names).cast(self._schema)

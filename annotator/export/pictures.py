@@ -14,7 +14,7 @@ from annotator.domain import Box
 from annotator.errors import ConfigurationError, ImageError, InputError
 from annotator.export.naming import dataset_name, is_safe
 from annotator.export.rows import ExportImage
-from annotator.export.spool import Corners, Spool
+from annotator.export.spool import MISSING, Corners, Spool
 from annotator.images.convert import SUFFIXES, dataset_safe, to_jpeg
 from annotator.images.crops import plain_crop
 from annotator.images.decode import decode
@@ -60,8 +60,13 @@ class Pictures:
             InputError: an image is gone, has changed since it was ingested, or cannot be decoded; names it.
         """
         self.loose.mkdir()
-        for image in spool.images():
-            self._gather(spool, image)
+        if self.mode == "crop":
+            for image, people in spool.scenes():
+                both = (box for one in people for box in (one.face, one.body))
+                self._gather(spool, image, [box for box in both if box != MISSING])
+        else:
+            for image in spool.images():
+                self._gather(spool, image, [])
         spool.settle_names()
 
     def arrange(self, spool: Spool) -> None:
@@ -78,14 +83,14 @@ class Pictures:
             else:
                 target.symlink_to(_path_of(uri))
 
-    def _gather(self, spool: Spool, image: ExportImage) -> None:
+    def _gather(self, spool: Spool, image: ExportImage, boxes: list[Corners]) -> None:
         if self.mode == "none":
             name = image.name if is_safe(image.name) else dataset_name(image.name, "", converted=False)
             spool.place(image.sha256, name, None, (0, 0))
             return
         data = read_checked(image, self.read)
         try:
-            new, at = self._content(data, spool.boxes(image.sha256))
+            new, at = self._content(data, boxes)
         except ImageError as error:
             raise InputError(f"cannot export '{image.name}': {error}") from error
         if new is not None or self.mode != "link" or not is_file(image.uri):

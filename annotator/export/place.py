@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import duckdb
 
 from annotator.errors import InputError, StorageError
 from annotator.export.manifest import MANIFEST_NAME, read_manifest
@@ -36,7 +37,7 @@ def replaced_folder(out: Path) -> Iterator[Path]:
         work.chmod(0o777 & ~_umask())
         yield work
         _swap(work, out)
-    except (OSError, sqlite3.OperationalError) as error:
+    except (OSError, duckdb.OperationalError) as error:
         raise _storage_error(out, error) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from annotator.export.spool import Line
+from annotator.export.rows import LABEL_COLUMNS
 
 _ROWS = 20_000
 
@@ -20,18 +20,7 @@ SCHEMA = pa.schema(
         ("img_name", pa.string()),
         ("image_sha256", pa.string()),
         ("split", pa.string()),
-        ("age", pa.float64()),
-        ("age_sd", pa.float64()),
-        ("age_low", pa.float64()),
-        ("age_high", pa.float64()),
-        ("gender", pa.string()),
-        ("gender_probability", pa.float64()),
-        ("source", pa.string()),
-        ("method", pa.string()),
-        ("vote_count", pa.int64()),
-        ("votes", pa.string()),
-        ("predictions", pa.string()),
-        ("details", pa.string()),
+        *LABEL_COLUMNS.items(),
         ("sampling_weight", pa.float64()),
     ]
 )
@@ -44,29 +33,44 @@ class ProvenanceWriter:
     """Writes rows in batches; the same rows give the same bytes."""
 
     def __init__(self, path: Path) -> None:
-        self._writer = pq.ParquetWriter(path, SCHEMA, compression="zstd")
-        self._rows: list[tuple[Any, ...]] = []
+        self._file = RowGroups(path, SCHEMA, _ROWS)
 
     def __enter__(self) -> ProvenanceWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if kind is None:
-            self._flush()
+        self._file.close()
+
+    def add(self, lines: Any) -> None:
+        """People of the dataset, see :data:`~annotator.export.spool.LINES`; those without a label are left out."""
+        self._file.add(labelled(lines).select(SCHEMA.names))
+
+
+class RowGroups:
+    """A Parquet file of row groups of ``rows`` rows each, however many rows come at a time."""
+
+    def __init__(self, path: Path, columns: Any, rows: int) -> None:
+        self._writer = pq.ParquetWriter(path, columns, compression="zstd")
+        self._columns, self._rows = columns, rows
+        self._waiting = columns.empty_table()
+
+    def add(self, table: Any) -> None:
+        """More rows."""
+        self._waiting = pa.concat_tables([self._waiting, table])
+        while len(self._waiting) >= self._rows:
+            self._write(self._waiting.slice(0, self._rows))
+            self._waiting = self._waiting.slice(self._rows)
+
+    def close(self) -> None:
+        """Finish the file."""
+        if len(self._waiting):
+            self._write(self._waiting)
         self._writer.close()
 
-    def add(self, line: Line, label: tuple[Any, ...], sampling_weight: float) -> None:
-        """One label of the dataset."""
-        self._rows.append((line.person_id, line.img_name, line.sha256, line.split, *label, sampling_weight))
-        if len(self._rows) >= _ROWS:
-            self._flush()
-
-    def _flush(self) -> None:
-        self._writer.write_table(_table(self._rows))
-        self._rows.clear()
+    def _write(self, table: Any) -> None:
+        self._writer.write_table(table.combine_chunks())
 
 
-def _table(rows: Sequence[tuple[Any, ...]]) -> Any:
-    """Rows in the order of the columns as an Arrow table."""
-    columns = zip(*rows, strict=True) if rows else [()] * len(SCHEMA)
-    return pa.table([pa.array(column, kind) for column, kind in zip(columns, SCHEMA.types, strict=True)], schema=SCHEMA)
+def labelled(lines: Any) -> Any:
+    """Those who have a label."""
+    return lines.filter(pc.is_valid(lines["source"]))

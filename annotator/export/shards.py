@@ -32,13 +32,18 @@ class Shards(Generic[File]):
 
     def next(self) -> File:
         """The file that takes the next row."""
+        return self.share(1)[0]
+
+    def share(self, wanted: int) -> tuple[File, int]:
+        """The file that takes the next rows, and how many of the ``wanted`` ones it takes."""
         if self._open is None or self._count >= self._rows:
             self._finish()
             path = self._folder / f".{self._name}-{len(self._parts)}"
             self._open, self._count = self._make(path), 0
             self._parts.append(path)
-        self._count += 1
-        return self._open
+        taken = min(wanted, self._rows - self._count)
+        self._count += taken
+        return self._open, taken
 
     def close(self) -> None:
         """Finish the last file and give all of them their names; a split without rows has one empty file."""

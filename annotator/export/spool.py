@@ -1,150 +1,250 @@
 """A table on disk that sorts a dataset, so that memory stays flat however many people there are.
 
-SQLite serves as the sorter: one file beside the dataset in the making, gone when it is done.
+DuckDB serves as the sorter: what does not fit its share of memory goes to a folder beside the dataset in the making.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, groupby, islice
-from math import isfinite
+from contextlib import ExitStack
+from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import orjson
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from annotator.domain import Box
 from annotator.errors import InputError
+from annotator.export.manifest import Counts
 from annotator.export.naming import name_key, with_digest
-from annotator.export.rows import ExportImage, ExportRow
+from annotator.export.rows import CORNERS, LABEL_COLUMNS, PEOPLE, ExportImage
 
 Corners = tuple[int, int, int, int]
 MISSING: Corners = (-1, -1, -1, -1)
 
-_BATCH = 5_000
-LABEL_COLUMNS = (
-    *("age", "age_sd", "age_low", "age_high", "gender", "gender_probability", "source", "method", "vote_count"),
-    *("votes", "predictions", "details"),
+MEMORY = "384MB"
+"""What DuckDB may hold before it uses the disk."""
+THREADS = 2
+
+_BATCH = 10_000
+_RANGE = 25_000
+"""Images whose people are sorted at a time."""
+_RANGES = 200
+"""Ranges at most, since each has a file open while people are dealt out; with more images the ranges grow."""
+_HAND = 50_000
+"""People dealt at a time."""
+
+LINES = pa.schema(
+    [
+        *(("img_name", pa.string()), ("image_sha256", pa.string()), ("split", pa.string()), ("person_id", pa.string())),
+        *(("whole_age", pa.int32()), ("letter", pa.string())),
+        *((name, pa.int32()) for name in CORNERS),
+        *LABEL_COLUMNS.items(),
+        ("crop", pa.string()),
+    ]
 )
-"""What is kept of a label, in this order; the last three are JSON."""
-SOURCE = LABEL_COLUMNS.index("source")
-"""Where the label came from."""
-_NO_LABEL = (None,) * len(LABEL_COLUMNS)
-_PRAGMAS = """
-PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA locking_mode=EXCLUSIVE; PRAGMA cache_size=-64000;
-"""
+"""People of the finished dataset: whole years and the gender's letter (-1 where unknown), boxes in whole pixels of the
+image file (all -1 where there is none), the label (``source`` is NULL without one), and the name of the person's own
+picture where there is one; the boxes are those in it."""
+
 _SCHEMA = """
-CREATE TABLE seen (sha256 TEXT, name TEXT, uri TEXT, format TEXT, width INT, height INT, team TEXT);
-CREATE TABLE image (
-    sha256 TEXT PRIMARY KEY, name TEXT, uri TEXT, format TEXT, width INT, height INT, team TEXT,
-    wanted TEXT, key TEXT, final TEXT, split TEXT, file_sha256 TEXT, file_bytes INT, left INT, top INT, rank INT
-) WITHOUT ROWID;
-CREATE TABLE person (
-    person_id TEXT, sha256 TEXT, age INT, gender TEXT, face_x0 INT, face_y0 INT, face_x1 INT, face_y1 INT,
-    body_x0 INT, body_y0 INT, body_x1 INT, body_y1 INT,
-    label_age REAL, label_age_sd REAL, label_age_low REAL, label_age_high REAL, label_gender TEXT,
-    label_gender_probability REAL, label_source TEXT, label_method TEXT, label_vote_count INT, label_votes TEXT,
-    label_predictions TEXT, label_details TEXT
-);
-CREATE TABLE crop (person_id TEXT PRIMARY KEY, name TEXT, sha256 TEXT, bytes INT, left INT, top INT) WITHOUT ROWID;
-CREATE TABLE parent (sha256 TEXT PRIMARY KEY, split TEXT) WITHOUT ROWID;
+SET disabled_optimizers = 'join_order,build_side_probe_side';
+CREATE TABLE placed (sha256 VARCHAR, final VARCHAR, key VARCHAR, file_sha256 VARCHAR, file_bytes BIGINT, "left" INT,
+    top INT);
+CREATE TABLE crop (sha256 VARCHAR, person_id VARCHAR, name VARCHAR, file_sha256 VARCHAR, file_bytes BIGINT, "left" INT,
+    top INT);
+CREATE TABLE parent (sha256 VARCHAR, split VARCHAR);
+CREATE TABLE dealt (split VARCHAR, team VARCHAR);
+CREATE MACRO whole(x, size) AS round_even(least(greatest(x, 0), size), 0)::INT;
+CREATE MACRO is_box(x0, y0, x1, y1, width, height) AS coalesce(
+    isfinite(x0 + y0 + x1 + y1) AND whole(x1, width) > whole(x0, width) AND whole(y1, height) > whole(y0, height),
+    false);
 """
-_SORTED = """
-CREATE UNIQUE INDEX person_once ON person (person_id);
-INSERT INTO image SELECT sha256, name, uri, format, width, height, team, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, NULL
-    FROM seen WHERE rowid IN (SELECT MIN(rowid) FROM seen GROUP BY sha256) ORDER BY sha256;
-DROP TABLE seen;
-CREATE INDEX person_image ON person (sha256);
-"""
-_INSERT_PERSON = "INSERT INTO person VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_LABEL = ", ".join(f"label_{name}" for name in LABEL_COLUMNS)
-_FACE = "face_x0, face_y0, face_x1, face_y1"
-_BODY = "body_x0, body_y0, body_x1, body_y1"
 
 
-class Line(NamedTuple):
-    """One person of the finished dataset, in whole pixels of the image file.
+def _whole_corner(name: str) -> str:
+    """A corner in whole pixels within the image; -1 where nothing of the box is left."""
+    kind, corner = name.split("_")
+    size = "width" if corner.startswith("x") else "height"
+    box = ", ".join(f"{kind}_{each}" for each in ("x0", "y0", "x1", "y1"))
+    return f"CASE WHEN is_box({box}, width, height) THEN whole({name}, {size}) ELSE -1 END AS {name}"
 
-    ``label`` holds the values of :data:`LABEL_COLUMNS`, ``None`` without a label. ``crop`` is the name of the person's
-    own picture, where there is one; the boxes are those in it.
+
+_CORNERS = ", ".join(CORNERS)
+_LABEL = ", ".join(LABEL_COLUMNS)
+_PEOPLE = f"""
+SELECT file_row_number AS number, person_id, sha256,
+    CASE WHEN source IS NULL OR age IS NULL THEN -1 ELSE greatest(0, round_even(age, 0))::INT END AS whole_age,
+    CASE WHEN source IS NULL THEN '-1' WHEN gender = 'female' THEN 'F' WHEN gender = 'male' THEN 'M' ELSE '-1' END
+    AS letter,
+    {", ".join(map(_whole_corner, CORNERS))},
+    {", ".join(f"CASE WHEN age IS NOT NULL OR gender IS NOT NULL THEN {name} END AS {name}" for name in LABEL_COLUMNS)}
+FROM read_parquet($people, file_row_number = true)
+"""  # noqa: S608 - made of the constants above
+_SORTED = (
+    f"CREATE TABLE person AS SELECT number, person_id, sha256, whole_age, letter, {_CORNERS}, source FROM ({_PEOPLE})",  # noqa: S608
     """
+CREATE TABLE image AS
+SELECT one.sha256, one.name, one.uri, one.format, one.width, one.height, one.team, NULL::VARCHAR AS split
+FROM (
+    SELECT min({
+        'sha256': sha256, 'name': name, 'uri': uri, 'format': format, 'width': width, 'height': height,
+        'team': coalesce("group", sha256)
+    }) AS one FROM read_parquet($people) GROUP BY sha256
+) ORDER BY one.sha256
+""",
+    """
+CREATE VIEW shown AS SELECT person.*, split FROM person JOIN image USING (sha256)
+WHERE face_x0 >= 0 OR body_x0 >= 0
+""",
+)
+_PLACED = pa.schema(
+    [
+        *(("sha256", pa.string()), ("final", pa.string()), ("key", pa.string()), ("file_sha256", pa.string())),
+        *(("file_bytes", pa.int64()), ("left", pa.int32()), ("top", pa.int32())),
+    ]
+)
+_CROP = pa.schema(
+    [
+        *(("sha256", pa.string()), ("person_id", pa.string()), ("name", pa.string()), ("file_sha256", pa.string())),
+        *(("file_bytes", pa.int64()), ("left", pa.int32()), ("top", pa.int32())),
+    ]
+)
+_PAIR = pa.schema([("one", pa.string()), ("other", pa.string())])
 
-    img_name: str
-    sha256: str
-    split: str | None
+
+def _moved_corner(name: str) -> str:
+    """A corner in the picture that is written: an image's part, or the person's own."""
+    kind, corner = name.split("_")
+    at = "left" if corner.startswith("x") else "top"
+    return (
+        f'CASE WHEN person.{kind}_x0 < 0 THEN -1 ELSE person.{name} - coalesce(crop."{at}", file."{at}") END AS {name}'
+    )
+
+
+_DEALT = (
+    """
+CREATE TABLE file AS
+SELECT sha256, split, final, "left", top, ((row_number() OVER (ORDER BY final) - 1) // $images_a_range)::INT AS range
+FROM placed JOIN image USING (sha256) ORDER BY final
+""",
+    "CREATE TABLE cut AS SELECT crop.*, range FROM crop JOIN file USING (sha256) ORDER BY range",
+)
+_LINES = f"""
+SELECT final AS img_name, person.sha256 AS image_sha256, split, person_id, whole_age, letter,
+    {", ".join(map(_moved_corner, CORNERS))}, {_LABEL}, crop.name AS crop
+FROM ({_PEOPLE}) AS person
+JOIN (FROM file WHERE range = $range) AS file USING (sha256)
+LEFT JOIN (FROM cut WHERE range = $range) AS crop USING (person_id)
+WHERE person.face_x0 >= 0 OR person.body_x0 >= 0
+ORDER BY final, {", ".join(f"person.{name}" for name in CORNERS)}, person_id
+"""  # noqa: S608 - made of the constants above
+
+
+class Someone(NamedTuple):
+    """A person on an image, in whole pixels."""
+
     person_id: str
-    age: int
-    gender: str
     face: Corners
     body: Corners
-    label: tuple[Any, ...] | None
-    crop: str | None = None
+    is_labelled: bool
 
 
 class Spool:
     """Rows in, in any order; images and people out, sorted."""
 
-    def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.executescript(_PRAGMAS + _SCHEMA)
-        self._db.execute("BEGIN")  # never committed: nobody reads this file after us
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self._folder, self._people = folder, str(folder / "people.parquet")
+        self._db = duckdb.connect(
+            config={"memory_limit": MEMORY, "threads": THREADS, "temp_directory": str(folder / "spill")}
+        )
+        self._db.execute(_SCHEMA)
+        self._placed = _Notes(self._append, "placed", _PLACED)
+        self._crops = _Notes(self._append, "crop", _CROP)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of memory and disk."""
         self._db.close()
 
-    def fill(self, rows: Iterable[ExportRow]) -> None:
-        """Take all rows; an image is described by the first row that names it.
+    def fill(self, tables: Iterable[Any]) -> None:
+        """Take all people, as tables of :data:`~annotator.export.rows.PEOPLE`.
 
         Raises:
             InputError: one person comes twice.
         """
-        iterator = iter(rows)
-        while first := next(iterator, None):
-            images: dict[str, ExportImage] = {}
-            people = _noting(chain((first,), islice(iterator, _BATCH - 1)), images)
-            self._db.executemany(_INSERT_PERSON, map(_person_values, people))
-            self._db.executemany("INSERT INTO seen VALUES (?, ?, ?, ?, ?, ?, ?)", map(_image_values, images.values()))
-        try:
-            for statement in filter(str.strip, _SORTED.split(";")):
-                self._db.execute(statement)
-        except sqlite3.IntegrityError as error:
-            raise InputError("a person comes twice in the rows to export") from error
+        with pq.ParquetWriter(self._people, PEOPLE, compression="lz4", use_dictionary=False) as writer:
+            for table in tables:
+                writer.write_table(table)
+        for statement in _SORTED:
+            self._run(statement, people=self._people)
+        twice = "SELECT person_id FROM person GROUP BY person_id HAVING count(*) > 1 ORDER BY person_id LIMIT 1"
+        if found := self._db.execute(twice).fetchone():
+            raise InputError(f"a person comes twice in the rows to export: {found[0]}")
 
     def images(self) -> Iterator[ExportImage]:
         """All images by sha256; they may be placed meanwhile."""
-        query = (
-            "SELECT sha256, name, uri, format, width, height, team FROM image"
-            " WHERE sha256 > ? ORDER BY sha256 LIMIT 1000"
+        for row in self._rows("SELECT sha256, name, uri, format, width, height FROM image ORDER BY sha256"):
+            yield ExportImage(*row)
+
+    def scenes(self) -> Iterator[tuple[ExportImage, list[Someone]]]:
+        """All images by sha256, each with everybody on it by id."""
+        rows = self._rows(
+            "SELECT sha256, name, uri, format, width, height, person_id, source IS NOT NULL, COLUMNS('^(face|body)_')"
+            " FROM image JOIN person USING (sha256) ORDER BY sha256, person_id"
         )
-        last = ""
-        while page := self._db.execute(query, (last,)).fetchall():
-            yield from (ExportImage(*values) for values in page)
-            last = page[-1][0]
+        for image, people in groupby(rows, key=itemgetter(slice(6))):
+            yield (
+                ExportImage(*image),
+                [Someone(row[6], row[8:12], row[12:16], is_labelled=row[7]) for row in people],
+            )
 
     def join(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """Make one group of the groups of each ``(sha256, sha256)``; the second one's stands for both."""
-        for one, other in pairs:
-            teams = self._db.execute("SELECT team FROM image WHERE sha256 IN (?, ?)", (one, other)).fetchall()
-            if len({team for (team,) in teams}) == 2:
-                self._db.execute("CREATE INDEX IF NOT EXISTS image_team ON image (team)")
-                least = min(team for (team,) in teams)
-                self._db.executemany("UPDATE image SET team = ? WHERE team = ?", [(least, team) for (team,) in teams])
+        """Make one group of the groups of each ``(sha256, sha256)``, called like the least of them."""
+        self._db.execute("CREATE OR REPLACE TABLE pair (one VARCHAR, other VARCHAR)")
+        notes = _Notes(self._append, "pair", _PAIR)
+        for pair in pairs:
+            notes.add(pair)
+        notes.flush()
+        least: dict[str, str] = {}
+
+        def head(team: str) -> str:
+            while (above := least.get(team, team)) != team:
+                team = above
+            return team
+
+        query = (
+            "SELECT a.team, b.team FROM pair JOIN image a ON a.sha256 = one JOIN image b ON b.sha256 = other"
+            " WHERE a.team <> b.team"
+        )
+        for one, other in self._rows(query):
+            low, high = sorted((head(one), head(other)))
+            if low != high:
+                least[high] = low
+        moved = pa.table([list(least), list(map(head, least))], schema=_PAIR)
+        self._with(moved, "UPDATE image SET team = incoming.other FROM incoming WHERE team = incoming.one")
 
     def follow(self, splits: Iterable[tuple[str, str]]) -> None:
         """Note where an earlier dataset had its images: ``(sha256, split)``."""
-        self._db.executemany("INSERT OR REPLACE INTO parent VALUES (?, ?)", splits)
+        notes = _Notes(self._append, "parent", _PAIR)
+        for pair in splits:
+            notes.add(pair)
+        notes.flush()
 
     def groups(self, rank: Callable[[str], int]) -> Iterator[tuple[str, Counter[tuple[int, str]], set[str]]]:
         """Every group in the order of its rank: its name, its labelled people by age and gender, its earlier splits."""
-        self._db.create_function("rank", 1, rank, deterministic=True)
-        self._db.execute("UPDATE image SET rank = rank(team)")
-        rows = self._db.execute(
-            "SELECT team, age, gender, label_source IS NOT NULL, parent.split FROM image"
-            " LEFT JOIN person USING (sha256) LEFT JOIN parent USING (sha256) ORDER BY rank, team"
+        self._db.create_function("place_of", rank, ["VARCHAR"], "BIGINT")
+        self._db.execute(
+            "CREATE TABLE team AS SELECT team, place_of(team) AS place FROM (SELECT DISTINCT team FROM image)"
+        )
+        rows = self._rows(
+            "SELECT team, whole_age, letter, source IS NOT NULL, earlier.split FROM image JOIN team USING (team)"
+            " LEFT JOIN person USING (sha256)"
+            " LEFT JOIN (SELECT DISTINCT sha256, split FROM parent) AS earlier USING (sha256) ORDER BY place, team"
         )
         for team, people in groupby(rows, key=itemgetter(0)):
             known = list(people)
@@ -153,154 +253,146 @@ class Spool:
 
     def assign(self, splits: Iterable[tuple[str, str]]) -> None:
         """Write the ``(split, group)`` of every group."""
-        self._db.execute("CREATE INDEX IF NOT EXISTS image_team ON image (team)")
-        self._db.executemany("UPDATE image SET split = ? WHERE team = ?", splits)
-
-    def boxes(self, sha256: str) -> list[Corners]:
-        """Every face and body box on one image."""
-        rows = self._db.execute(f"SELECT {_FACE}, {_BODY} FROM person WHERE sha256 = ?", (sha256,))  # noqa: S608
-        return [box for row in rows for box in (row[:4], row[4:]) if box != MISSING]
+        notes = _Notes(self._append, "dealt", _PAIR)
+        for pair in splits:
+            notes.add(pair)
+        notes.flush()
+        self._db.execute("UPDATE image SET split = dealt.split FROM dealt WHERE image.team = dealt.team")
 
     def place(self, sha256: str, wanted: str, file: tuple[str, int] | None, at: tuple[int, int]) -> None:
         """Note an image's wanted name, its file's sha256 and bytes, and its upper left corner."""
-        digest, size = file or (None, None)
-        self._db.execute(
-            "UPDATE image SET wanted = ?, key = ?, final = ?, file_sha256 = ?, file_bytes = ?,"
-            " left = ?, top = ? WHERE sha256 = ?",
-            (wanted, name_key(wanted), wanted, digest, size, *at, sha256),
-        )
+        self._placed.add((sha256, wanted, name_key(wanted), *(file or (None, None)), *at))
 
-    def people(self, sha256: str) -> list[tuple[str, Corners, Corners, bool]]:
-        """Id, face, body and whether there is a label, of everybody on an image, by id."""
-        query = (
-            f"SELECT person_id, label_source IS NOT NULL, {_FACE}, {_BODY} FROM person"  # noqa: S608
-            " WHERE sha256 = ? ORDER BY person_id"
-        )
-        return [
-            (name, (x[0], x[1], x[2], x[3]), (x[4], x[5], x[6], x[7]), bool(labelled))
-            for name, labelled, *x in self._db.execute(query, (sha256,))
-        ]
-
-    def place_crop(self, person_id: str, name: str, file: tuple[str, int], at: tuple[int, int]) -> None:
-        """Note a person's own picture: its name, sha256 and bytes, and its upper left corner in the image."""
-        self._db.execute("INSERT INTO crop VALUES (?, ?, ?, ?, ?, ?)", (person_id, name, *file, *at))
+    def place_crop(self, sha256: str, person_id: str, name: str, file: tuple[str, int], at: tuple[int, int]) -> None:
+        """Note the picture of a person on image ``sha256``: its name, sha256 and bytes, and its upper left corner."""
+        self._crops.add((sha256, person_id, name, *file, *at))
 
     def settle_names(self) -> None:
-        """Give images that want the same name different ones, by their sha256, whatever their order."""
-        self._db.execute("CREATE INDEX IF NOT EXISTS image_key ON image (key)")
+        """Everything is placed: give images that want the same name different ones, by their sha256."""
+        self._placed.flush()
+        self._crops.flush()
+        self._db.execute("CREATE OR REPLACE TABLE wanted AS SELECT sha256, final FROM placed")
         for digits in (8, 16, 64):
             twins = self._db.execute(
-                "SELECT sha256, wanted FROM image WHERE key IN (SELECT key FROM image GROUP BY key HAVING COUNT(*) > 1)"
+                "SELECT sha256, wanted.final FROM placed JOIN wanted USING (sha256)"
+                " WHERE key IN (SELECT key FROM placed GROUP BY key HAVING count(*) > 1)"
             ).fetchall()
-            for sha256, wanted in twins:
-                final = with_digest(wanted, sha256, digits)
-                self._db.execute(
-                    "UPDATE image SET final = ?, key = ? WHERE sha256 = ?", (final, name_key(final), sha256)
-                )
+            finals = [with_digest(wanted, sha256, digits) for sha256, wanted in twins]
+            columns = [[sha256 for sha256, _ in twins], finals, list(map(name_key, finals))]
+            self._with(
+                pa.table(columns, names=["sha256", "final", "key"]),
+                "UPDATE placed SET final = incoming.final, key = incoming.key FROM incoming"
+                " WHERE placed.sha256 = incoming.sha256",
+            )
+        self._db.execute("DROP TABLE wanted")
 
     def final_names(self) -> Iterator[tuple[str, str, str]]:
         """``(sha256, final name, uri)`` of all images by sha256."""
-        yield from self._db.execute("SELECT sha256, final, uri FROM image ORDER BY sha256")
+        yield from self._rows("SELECT sha256, final, uri FROM image JOIN placed USING (sha256) ORDER BY sha256")
 
     def files(self) -> Iterator[tuple[str, str, int]]:
         """``(final name, sha256, bytes)`` of all image files by name."""
-        yield from self._db.execute(
-            "SELECT final AS name, file_sha256, file_bytes FROM image WHERE file_sha256 IS NOT NULL"
-            " UNION ALL SELECT name, sha256, bytes FROM crop ORDER BY name"
+        yield from self._rows(
+            "SELECT final AS name, file_sha256, file_bytes FROM placed WHERE file_sha256 IS NOT NULL"
+            " UNION ALL SELECT name, file_sha256, file_bytes FROM crop ORDER BY name"
         )
 
-    def without_box(self) -> int:
-        """How many people have no box with a pixel in it; they cannot be written."""
-        (count,) = self._db.execute("SELECT COUNT(*) FROM person WHERE face_x0 < 0 AND body_x0 < 0").fetchone()
-        return int(count)
+    def counts(self) -> Counts:
+        """How much of what can be written."""
+        numbers = self._db.execute(
+            "SELECT count(DISTINCT sha256), count(*), count(source), count(*) FILTER (whole_age >= 0),"
+            " count(*) FILTER (letter <> '-1'), (SELECT count(*) FROM person) - count(*) FROM shown"
+        ).fetchone()
+        images, people, labels, ages, genders, without_box = numbers or (0,) * 6
+        by_source = self._counted("SELECT source, count(*) FROM shown WHERE source IS NOT NULL GROUP BY 1 ORDER BY 1")
+        by_split = self._counted(
+            "SELECT split, count(DISTINCT sha256) FROM shown WHERE split IS NOT NULL GROUP BY 1 ORDER BY 1"
+        )
+        return Counts(images, people, labels, ages, genders, without_box, by_source, by_split)
+
+    def _counted(self, query: str) -> dict[str, int]:
+        return dict(self._db.execute(query).fetchall())
 
     def ages(self) -> Iterator[tuple[str | None, int, str, int]]:
         """``(split, age, gender, people)`` of all labels that can be written."""
-        yield from self._db.execute(
-            "SELECT split, age, gender, COUNT(*) FROM person JOIN image USING (sha256)"
-            " WHERE label_source IS NOT NULL AND (face_x0 >= 0 OR body_x0 >= 0) GROUP BY split, age, gender"
+        yield from self._rows(
+            "SELECT split, whole_age, letter, count(*) FROM shown WHERE source IS NOT NULL GROUP BY ALL ORDER BY ALL"
         )
 
     def named_like(self, beginning: str) -> int:
         """How many images have a name or an address that begins like this."""
-        query = "SELECT COUNT(*) FROM image WHERE substr(name, 1, ?) = ? OR substr(uri, 1, ?) = ?"
-        (count,) = self._db.execute(query, (len(beginning), beginning) * 2).fetchone()
+        query = "SELECT count(*) FROM image WHERE starts_with(name, $1) OR starts_with(uri, $1)"
+        (count,) = self._db.execute(query, [beginning]).fetchone() or (0,)
         return int(count)
 
-    def lines(self) -> Iterator[Line]:
-        """Everybody with a box, by image name, then by box as the columns come, then by id."""
-        self._db.execute("CREATE INDEX IF NOT EXISTS image_final ON image (final)")
-        query = (
-            f"SELECT final, image.sha256, split, person_id, age, gender, {_FACE}, {_BODY}, {_LABEL},"  # noqa: S608
-            " image.left, image.top, crop.name, crop.left, crop.top"
-            " FROM image CROSS JOIN person USING (sha256) LEFT JOIN crop USING (person_id)"
-            f" WHERE face_x0 >= 0 OR body_x0 >= 0 ORDER BY final, {_FACE}, {_BODY}, person_id"
-        )
-        for row in self._db.execute(query):
-            face, body, label, (left, top, crop, crop_left, crop_top) = row[6:10], row[10:14], row[14:-5], row[-5:]
-            at = (left, top) if crop is None else (crop_left, crop_top)
-            known = None if label[SOURCE] is None else label
-            name, sha256, split, person_id, age, gender = row[:6]
-            yield Line(
-                *(name, sha256, split, person_id, age, gender), *(_moved(face, *at), _moved(body, *at), known, crop)
-            )
+    def lines(self) -> Iterator[Any]:
+        """Everybody with a box, by image name, then by box as the columns come, then by id: tables of :data:`LINES`."""
+        for number, people in enumerate(self._ranges()):
+            found = self._db.cursor().sql(_LINES, params={"people": str(people), "range": number})
+            for batch in found.to_arrow_reader(_BATCH):
+                yield pa.Table.from_batches([batch]).cast(LINES)
+            people.unlink()
+
+    def _ranges(self) -> list[Path]:
+        """People dealt out to files, one for each range of image names.
+
+        Whole people are neither joined nor sorted all at once: that would take memory for all of them.
+        """
+        (images,) = self._db.execute("SELECT count(*) FROM image").fetchone() or (0,)
+        size = max(_RANGE, -(-images // _RANGES))
+        for statement in _DEALT:
+            self._run(statement, images_a_range=size)
+        ranges = self._db.execute("SELECT range FROM person JOIN file USING (sha256) ORDER BY number").fetchnumpy()
+        files = [self._folder / f"range-{number}.parquet" for number in range(-(-images // size))]
+        dealt = 0
+        with ExitStack() as stack:
+            piles = [
+                stack.enter_context(pq.ParquetWriter(file, PEOPLE, compression="lz4", use_dictionary=False))
+                for file in files
+            ]
+            for hand in pq.ParquetFile(self._people).iter_batches(_HAND):
+                pile = ranges["range"][dealt : dealt + len(hand)]
+                order = np.argsort(pile, kind="stable")
+                for rows in np.split(order, np.flatnonzero(np.diff(pile[order])) + 1):
+                    piles[pile[rows[0]]].write_batch(hand.take(pa.array(rows)))
+                dealt += len(hand)
+        return files
+
+    def _run(self, statement: str, **values: object) -> None:
+        """A statement with those of the values that it names."""
+        self._db.execute(statement, {name: value for name, value in values.items() if f"${name}" in statement})
+
+    def _append(self, table: str, rows: Any) -> None:
+        self._with(rows, f"INSERT INTO {table} SELECT * FROM incoming")  # noqa: S608 - tables of this module
+
+    def _with(self, rows: Any, statement: str) -> None:
+        """Run a statement that reads ``rows`` as the table ``incoming``."""
+        self._db.register("incoming", rows)
+        self._db.execute(statement)
+        self._db.unregister("incoming")
+
+    def _rows(self, query: str) -> Iterator[tuple[Any, ...]]:
+        """Rows one by one; other statements may run meanwhile."""
+        found = self._db.cursor().execute(query)
+        while page := found.fetchmany(_BATCH):
+            yield from page
 
 
-def _noting(rows: Iterable[ExportRow], images: dict[str, ExportImage]) -> Iterator[ExportRow]:
-    """The rows, one at a time, and their images in ``images``; the first row that names one describes it."""
-    for row in rows:
-        images.setdefault(row.image.sha256, row.image)
-        yield row
+class _Notes:
+    """Rows for a table of the spool, handed over many at a time."""
 
+    def __init__(self, append: Callable[[str, Any], None], table: str, schema: Any) -> None:
+        self._append, self._table, self._schema = append, table, schema
+        self._rows: list[tuple[Any, ...]] = []
 
-def _image_values(image: ExportImage) -> tuple[Any, ...]:
-    return (image.sha256, image.name, image.uri, image.format, image.width, image.height, image.group or image.sha256)
+    def add(self, row: tuple[Any, ...]) -> None:
+        self._rows.append(row)
+        if len(self._rows) >= _BATCH:
+            self.flush()
 
-
-def _person_values(row: ExportRow) -> tuple[Any, ...]:
-    label = row.label
-    age = -1 if label is None or label.age is None else max(0, round(label.age))
-    gender = "-1" if label is None or label.gender is None else label.gender.letter
-    size = (row.image.width, row.image.height)
-    return (
-        *(row.person_id, row.image.sha256, age, gender, *_whole(row.face, *size), *_whole(row.body, *size)),
-        *_label_values(row),
-    )
-
-
-def _whole(box: Box | None, width: int, height: int) -> Corners:
-    """Whole pixels within the image; all -1 where nothing is left."""
-    if box is None:
-        return MISSING
-    x0, y0, x1, y1 = box.x0, box.y0, box.x1, box.y1
-    if not isfinite(x0 + y0 + x1 + y1):
-        return MISSING
-    left, right = round(min(max(x0, 0), width)), round(min(max(x1, 0), width))
-    upper, lower = round(min(max(y0, 0), height)), round(min(max(y1, 0), height))
-    return (left, upper, right, lower) if right > left and lower > upper else MISSING
-
-
-def _label_values(row: ExportRow) -> tuple[Any, ...]:
-    """The values of :data:`LABEL_COLUMNS`."""
-    label = row.label
-    if label is None or (label.age is None and label.gender is None):
-        return _NO_LABEL
-    details = dict(row.provenance)
-    low, high = details.pop("interval", None) or (None, None)
-    votes, predictions = details.pop("votes", ()), details.pop("predictions", ())
-    return (
-        *(label.age, label.age_sd, low, high, label.gender and label.gender.value, label.gender_probability),
-        *(label.source.value, label.method, label.votes),
-        *(_encode(votes), _encode(predictions), _encode(details)),
-    )
-
-
-def _encode(value: object) -> str:
-    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
-
-
-def _moved(corners: Corners, left: int, top: int) -> Corners:
-    if corners == MISSING or not (left or top):
-        return corners
-    x0, y0, x1, y1 = corners
-    return (x0 - left, y0 - top, x1 - left, y1 - top)
+    def flush(self) -> None:
+        if self._rows:
+            columns = zip(*self._rows, strict=True)
+            arrays = [pa.array(column, kind) for column, kind in zip(columns, self._schema.types, strict=True)]
+            self._append(self._table, pa.table(arrays, schema=self._schema))
+            self._rows.clear()

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from operator import itemgetter
+from functools import partial
 from typing import Any, Literal
 
-from sqlalchemy import Select, String, select, type_coerce
+import duckdb
+import pyarrow as pa
+from duckdb.func import SPECIAL
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from annotator.domain import MAX_AGE, Box, Label, LabelSource
-from annotator.export.rows import ExportImage, ExportRow
+from annotator.domain import MAX_AGE
+from annotator.export.rows import PEOPLE
+from annotator.store.columns import read_columns
 from annotator.store.session import Store
 from annotator.store.tables import (
     AnnotatorRow,
@@ -26,31 +31,14 @@ from annotator.store.tables import (
     VoteRow,
 )
 
-CHUNK = 2000
+CHUNK = 10_000
 """People read at a time."""
 
 LARGE_ERROR_YEARS = 5.0
 NORMAL_90 = 1.6449
 """Standard deviations to either side that hold 90 % of a normal distribution."""
 
-HUMAN_SOURCES = (LabelSource.SETTLED, LabelSource.GIVEN)
-
 Source = Literal["settled", "accepted", "all"]
-Story = dict[int, list[dict[str, Any]]]
-Weights = Mapping[str, float | None]
-
-_PERSON = tuple(
-    getattr(PersonRow, f"{kind}_{corner}") for kind in ("body", "face") for corner in ("x0", "y0", "x1", "y1")
-)
-_IMAGE = (ImageRow.sha256, ImageRow.name, ImageRow.uri, ImageRow.format, ImageRow.width, ImageRow.height)
-_LABEL = (
-    LabelRow.age, LabelRow.age_sd, LabelRow.gender, LabelRow.gender_probability, LabelRow.source, LabelRow.votes,
-    LabelRow.method,
-)  # fmt: skip
-_PRE_LABEL = (
-    PreLabelRow.version, PreLabelRow.fit, PreLabelRow.age, PreLabelRow.age_low, PreLabelRow.age_high,
-    PreLabelRow.female_probability, PreLabelRow.review, PreLabelRow.reasons,
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,145 +56,173 @@ class Choice:
     since: datetime | None = None
     min_confidence: float | None = None
 
-    def takes(self, label: Label) -> bool:
-        """Whether a label is confident enough and comes from the right source."""
-        human = label.source in HUMAN_SOURCES
-        if self.source != "all" and human != (self.source == "settled"):
-            return False
-        return self.min_confidence is None or confidence(label) >= self.min_confidence
 
-
-def confidence(label: Label) -> float:
+def confidence(age_sd: float | None, gender_probability: float | None) -> float:
     """The smaller one of P(gender) and P(age within 5 years), each 1 where nothing is known against it.
 
-    >>> from annotator.domain import Gender, LabelSource
-    >>> round(confidence(Label("p", 30.0, 5.0, Gender.MALE, 0.9, LabelSource.SETTLED, 3, "precision")), 3)
+    >>> round(confidence(5.0, 0.9), 3)
     0.683
     """
-    gender = 1.0 if label.gender_probability is None else label.gender_probability
-    age = 1.0 if not label.age_sd else math.erf(LARGE_ERROR_YEARS / (label.age_sd * math.sqrt(2)))
+    gender = 1.0 if gender_probability is None else gender_probability
+    age = 1.0 if not age_sd else math.erf(LARGE_ERROR_YEARS / (age_sd * math.sqrt(2)))
     return min(gender, age)
 
 
-def people(store: Store, choice: Choice) -> Iterator[ExportRow]:
-    """Everybody with a box that still stands; those whose label was not chosen come without one."""
-    with store.read() as session:
-        weights = dict(session.execute(select(AnnotatorRow.annotator_id, AnnotatorRow.age_weight)).all())
-    last = 0
-    while True:
-        with store.read() as session:
-            found = _chunk(session, last)
-            if not found:
-                return
-            yield from _with_provenance(session, found, weights, choice)
-        last = found[-1][0]
+_PERSON = pa.schema(
+    [
+        ("key", pa.int64()),
+        *((field.name, field.type) for field in PEOPLE if field.name in ("sha256", "name", "uri", "format")),
+        *(("width", pa.int64()), ("height", pa.int64()), ("person_id", pa.string())),
+        *((f"{kind}_{corner}", pa.float64()) for kind in ("face", "body") for corner in ("x0", "y0", "x1", "y1")),
+        *(("age", pa.float64()), ("age_sd", pa.float64()), ("gender", pa.string())),
+        *(("gender_probability", pa.float64()), ("source", pa.string()), ("vote_count", pa.int64())),
+        *(("method", pa.string()), ("pre_label", pa.string()), ("fit", pa.string()), ("fused_age", pa.float64())),
+        *(("fused_low", pa.float64()), ("fused_high", pa.float64()), ("fused_female_probability", pa.float64())),
+        *(("review", pa.bool_()), ("reasons", pa.string())),
+    ]
+)
+_PERSON_COLUMNS = (
+    PersonRow.id, ImageRow.sha256, ImageRow.name, ImageRow.uri, ImageRow.format, ImageRow.width, ImageRow.height,
+    PersonRow.person_id,
+    *(getattr(PersonRow, name) for name in PEOPLE.names if name.startswith(("face_", "body_"))),
+    LabelRow.age, LabelRow.age_sd, LabelRow.gender, LabelRow.gender_probability, LabelRow.source, LabelRow.votes,
+    LabelRow.method, PreLabelRow.version, PreLabelRow.fit, PreLabelRow.age, PreLabelRow.age_low,
+    PreLabelRow.age_high, PreLabelRow.female_probability, PreLabelRow.review, PreLabelRow.reasons,
+)  # fmt: skip
 
-
-def _chunk(session: Session, after: int) -> Sequence[Any]:
-    """Plain rows: objects of the mapper would take most of the time of an export."""
-    query = (
-        select(PersonRow.id, PersonRow.person_id, *_PERSON, *_IMAGE, *_LABEL, *_PRE_LABEL)
-        .join(ImageRow, ImageRow.id == PersonRow.image_key)
-        .outerjoin(LabelRow, LabelRow.person_key == PersonRow.id)
-        .outerjoin(PreLabelRow, (PreLabelRow.person_key == PersonRow.id) & PreLabelRow.is_current)
-        .where(PersonRow.id > after, PersonRow.active)
-        .order_by(PersonRow.id)
-        .limit(CHUNK)
+_VOTE = pa.schema(
+    [
+        *(("key", pa.int64()), ("source", pa.string()), ("id", pa.string()), ("annotator", pa.string())),
+        *(("weight", pa.float64()), ("age", pa.float64()), ("gender", pa.string())),
+    ]
+)
+_VOTE_QUERY = (
+    select(
+        VoteRow.person_key, VoteRow.source, VoteRow.annotation_id, VoteRow.annotator_id, AnnotatorRow.age_weight,
+        VoteRow.age, VoteRow.gender,
     )
-    return session.connection().execute(query).all()
+    .outerjoin(AnnotatorRow, AnnotatorRow.annotator_id == VoteRow.annotator_id)
+    .where(VoteRow.counts)
+)  # fmt: skip
+
+_PREDICTION = pa.schema(
+    [
+        *(("key", pa.int64()), ("predictor", pa.string()), ("version", pa.string()), ("status", pa.string())),
+        *(("age", pa.float64()), ("age_sd", pa.float64()), ("female_probability", pa.float64())),
+    ]
+)
+_PREDICTION_QUERY = select(
+    PredictionRow.person_key, PredictionRow.predictor, PredictionRow.version, PredictionRow.status,
+    PredictionRow.age, PredictionRow.age_sd, PredictionRow.female_probability,
+)  # fmt: skip
+
+_FRESH = pa.schema([("person_id", pa.string())])
+
+_JOINED = """
+WITH chosen AS (
+    SELECT *, source IS NOT NULL
+        AND ($source = 'all' OR (source IN ('settled', 'given')) = ($source = 'settled'))
+        AND (NOT $is_since OR person_id IN (SELECT person_id FROM fresh))
+        AND CASE WHEN $least IS NULL THEN true ELSE confidence(age_sd, gender_probability) >= $least END AS is_wanted
+    FROM person
+), answers AS (
+    SELECT key, to_json(list({
+        'age': age, 'annotator': annotator, 'gender': gender, 'id': id, 'source': source, 'weight': weight
+    } ORDER BY source, id))::VARCHAR AS said FROM vote GROUP BY key
+), opinions AS (
+    SELECT key, to_json(list({
+        'age': age, 'age_sd': age_sd, 'female_probability': female_probability, 'status': status, 'version': version
+    } ORDER BY predictor, version))::VARCHAR AS said FROM prediction GROUP BY key
+), labelled AS (
+    SELECT key, age, age_sd, gender, gender_probability, source, method, vote_count,
+        CASE WHEN source <> 'accepted' THEN greatest(0, age - $normal * age_sd)
+            WHEN fused_high IS NOT NULL THEN fused_low END AS age_low,
+        CASE WHEN source <> 'accepted' THEN least($oldest, age + $normal * age_sd)
+            WHEN fused_low IS NOT NULL THEN fused_high END AS age_high,
+        age IS NOT NULL AND (source = 'accepted' OR age_sd IS NOT NULL) AS is_measured,
+        coalesce(answers.said, '[]') AS votes, coalesce(opinions.said, '[]') AS predictions,
+        CASE WHEN pre_label IS NULL THEN '{}' ELSE to_json({
+            'fit': fit, 'fused_age': fused_age, 'fused_female_probability': fused_female_probability,
+            'pre_label': pre_label, 'reasons': list_filter(string_split(coalesce(reasons, ''), ','), lambda x: x <> ''),
+            'review': review
+        })::VARCHAR END AS details
+    FROM chosen LEFT JOIN answers USING (key) LEFT JOIN opinions USING (key) WHERE is_wanted
+)
+SELECT sha256, name, uri, format, width, height, NULL::VARCHAR AS "group", person_id,
+    face_x0, face_y0, face_x1, face_y1, body_x0, body_y0, body_x1, body_y1,
+    labelled.age, labelled.age_sd, CASE WHEN is_measured THEN age_low END AS age_low,
+    CASE WHEN is_measured THEN age_high END AS age_high, labelled.gender, labelled.gender_probability, labelled.source,
+    labelled.method, labelled.vote_count, votes, predictions, details
+FROM person LEFT JOIN labelled USING (key) ORDER BY key
+"""
+"""The tables of a chunk as :data:`~annotator.export.rows.PEOPLE`. An age's 90 % interval is the ensemble's where that
+was accepted, else the votes' normal one."""
 
 
-def _with_provenance(session: Session, found: Sequence[Any], weights: Weights, choice: Choice) -> Iterator[ExportRow]:
-    span = (found[0][0], found[-1][0])
-    fresh = _changed_since(session, [row[1] for row in found], choice.since) if choice.since else None
-    votes = _votes(session, span, weights)
-    said = _predictions(session, span)
-    for row in found:
-        key, person_id, rest = row[0], row[1], row[2:]
-        image, label_values, verdict = rest[8:14], rest[14:21], rest[21:]
-        label = None if label_values[4] is None else _label(person_id, *label_values)
-        wanted = label is not None and choice.takes(label) and (fresh is None or person_id in fresh)
-        story: dict[str, Any] = {}
-        if label is not None and wanted:
-            story = {"votes": votes.get(key, []), "predictions": said.get(key, []), **_verdict(*verdict)}
-            story["interval"] = _interval(label, *verdict[3:5])
-        yield ExportRow(
-            ExportImage(*image), person_id, _box(*rest[:4]), _box(*rest[4:8]), label if wanted else None, story
-        )
+def people(store: Store, choice: Choice) -> Iterator[Any]:
+    """Everybody with a box that still stands, by key; those whose label was not chosen come without one.
 
-
-def _box(x0: float | None, y0: float, x1: float, y1: float) -> Box | None:
-    return None if x0 is None else Box(x0, y0, x1, y1)
-
-
-def _label(person_id: str, *values: Any) -> Label:
-    return Label(person_id, *values)
-
-
-def _changed_since(session: Session, names: Sequence[str], since: datetime) -> set[str]:
-    """Those people whose label was written or changed at ``since`` or later."""
-    labelled = (EventRow.kind == "labelled") & EventRow.subject.in_(names) & (EventRow.at >= since)
-    return set(session.scalars(select(EventRow.subject).where(labelled).distinct()))
-
-
-def _interval(label: Label, low: float | None, high: float | None) -> tuple[float, float] | None:
-    """The 90 % interval of an age: the ensemble's where it was accepted, else the votes' normal one."""
-    if label.age is None:
-        return None
-    if label.source == LabelSource.ACCEPTED:
-        return None if low is None or high is None else (low, high)
-    if label.age_sd is None:
-        return None
-    return (max(0.0, label.age - NORMAL_90 * label.age_sd), min(float(MAX_AGE), label.age + NORMAL_90 * label.age_sd))
-
-
-def _votes(session: Session, span: tuple[int, int], weights: Weights) -> Story:
-    columns = (VoteRow.person_key, VoteRow.source, VoteRow.annotation_id, VoteRow.annotator_id, VoteRow.age)
-    query = select(*columns, type_coerce(VoteRow.gender, String)).where(VoteRow.person_key.between(*span))
-    found: Story = {}
-    for key, source, name, annotator, age, gender in _sorted(session, query.where(VoteRow.counts)):
-        found.setdefault(key, []).append(
-            {
-                "source": source,
-                "id": name,
-                "annotator": annotator,
-                "age": age,
-                "gender": gender,
-                "weight": weights.get(annotator),
-            }
-        )
-    return found
-
-
-def _predictions(session: Session, span: tuple[int, int]) -> Story:
-    query = select(
-        PredictionRow.person_key, PredictionRow.predictor, PredictionRow.version,
-        type_coerce(PredictionRow.status, String), PredictionRow.age, PredictionRow.age_sd,
-        PredictionRow.female_probability,
-    ).where(PredictionRow.person_key.between(*span))  # fmt: skip
-    found: Story = {}
-    for key, _, version, status, age, sd, female in _sorted(session, query):
-        found.setdefault(key, []).append(
-            {"version": version, "status": status, "age": age, "age_sd": sd, "female_probability": female}
-        )
-    return found
-
-
-def _sorted(session: Session, query: Select[*tuple[Any, ...]]) -> Sequence[Any]:
-    """Rows by their first three columns; sorted here, since databases sort text each in its own way."""
-    return sorted(session.connection().execute(query).all(), key=itemgetter(0, 1, 2))
-
-
-def _verdict(
-    version: str | None, fit: str, age: float, _low: float, _high: float, female: float, review: bool, reasons: Any
-) -> dict[str, Any]:
-    if version is None:
-        return {}
-    return {
-        "pre_label": version,
-        "fit": fit,
-        "fused_age": age,
-        "fused_female_probability": female,
-        "review": review,
-        "reasons": [reason.value for reason in reasons or ()],
+    Yields Arrow tables of :data:`~annotator.export.rows.PEOPLE`.
+    """
+    values = {
+        "source": choice.source,
+        "is_since": choice.since is not None,
+        "least": choice.min_confidence,
+        "normal": NORMAL_90,
+        "oldest": float(MAX_AGE),
     }
+    read = partial(_after, store, choice.since)
+    with duckdb.connect(config={"threads": 2}) as joiner, ThreadPoolExecutor(1) as pool:
+        joiner.create_function("confidence", confidence, ["DOUBLE", "DOUBLE"], "DOUBLE", null_handling=SPECIAL)
+        coming = pool.submit(read, 0)
+        while (found := coming.result()) is not None:
+            end, tables = found
+            coming = pool.submit(read, end)  # the database works on the next chunk meanwhile
+            for name, table in tables.items():
+                joiner.register(name, table)
+            yield joiner.sql(_JOINED, params=values).to_arrow_table().cast(PEOPLE)
+
+
+def _after(store: Store, since: datetime | None, last: int) -> tuple[int, dict[str, Any]] | None:
+    """The key at which the chunk after ``last`` ends, and the chunk; ``None`` where nobody is left."""
+    with store.read() as session:
+        ahead = select(PersonRow.id).where(PersonRow.id > last, PersonRow.active).order_by(PersonRow.id)
+        end = session.scalar(select(func.max(ahead.limit(CHUNK).subquery().c.id)))
+        return None if end is None else (end, _chunk(session, (last + 1, end), since))
+
+
+def _chunk(session: Session, span: tuple[int, int], since: datetime | None) -> dict[str, Any]:
+    """What is known of the people whose keys are in ``span``.
+
+    The span is named for every table: a database that knows only where people begin reads the others from their start.
+    """
+    labels = (LabelRow.person_key == PersonRow.id) & LabelRow.person_key.between(*span)
+    verdicts = (PreLabelRow.person_key == PersonRow.id) & PreLabelRow.is_current & PreLabelRow.person_key.between(*span)
+    person = (
+        select(*_PERSON_COLUMNS)
+        .join(ImageRow, ImageRow.id == PersonRow.image_key)
+        .outerjoin(LabelRow, labels)
+        .outerjoin(PreLabelRow, verdicts)
+        .where(PersonRow.active, PersonRow.id.between(*span))
+        .order_by(PersonRow.id)
+    )
+    read = partial(read_columns, session.connection())
+    return {
+        "person": read(person, _PERSON),
+        "vote": read(_VOTE_QUERY.where(VoteRow.person_key.between(*span)), _VOTE),
+        "prediction": read(_PREDICTION_QUERY.where(PredictionRow.person_key.between(*span)), _PREDICTION),
+        "fresh": _changed_since(session, span, since),
+    }
+
+
+def _changed_since(session: Session, span: tuple[int, int], since: datetime | None) -> Any:
+    """Those people whose label was written or changed at ``since`` or later."""
+    if since is None:
+        return _FRESH.empty_table()
+    query = (
+        select(PersonRow.person_id)
+        .join(EventRow, EventRow.subject == PersonRow.person_id)
+        .where(PersonRow.id.between(*span), EventRow.kind == "labelled", EventRow.at >= since)
+        .distinct()
+    )
+    return pa.table([session.scalars(query).all()], schema=_FRESH)

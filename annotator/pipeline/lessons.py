@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow.compute as pc
 from sqlalchemy import select
 
 from annotator.domain import LabelSource
-from annotator.export.rows import ExportRow
+from annotator.export.rows import CORNERS
 from annotator.pipeline.decisions import EXPERT
 from annotator.pipeline.export_rows import Choice, people
 from annotator.store.session import Store
@@ -19,6 +20,8 @@ from annotator.store.tables import EventRow
 
 EXPORTED_FOR, LEARNT = "lesson_exported", "lesson_learnt"
 """Kinds of the events that say which dataset holds a lesson, and which model has learnt it. Their subject is its id."""
+
+_EVIDENCE = ["person_id", "source", "method", "age", "gender", "votes", *CORNERS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,25 +39,24 @@ class Lesson:
 def lesson_of(store: Store, choice: Choice) -> Lesson:
     """The lesson that the chosen labels are; labels must be up to date."""
     total, count = hashlib.sha256(), 0
-    for row in people(store, choice):
-        if row.label is not None:
+    for table in people(store, choice):
+        for row in table.filter(pc.is_valid(table["source"])).select(_EVIDENCE).to_pylist():
             total.update(json.dumps(_evidence(row), sort_keys=True).encode() + b"\n")
             count += 1
     return Lesson(total.hexdigest(), count)
 
 
-def _evidence(row: ExportRow) -> list[Any]:
-    label = row.label
-    if label is None:
-        return []
-    boxes = [None if box is None else [box.x0, box.y0, box.x1, box.y1] for box in (row.body, row.face)]
+def _evidence(row: Mapping[str, Any]) -> list[Any]:
+    corners = {kind: [row[f"{kind}_{corner}"] for corner in ("x0", "y0", "x1", "y1")] for kind in ("body", "face")}
+    boxes = [None if box[0] is None else box for box in corners.values()]
     said: list[Any] = []
-    if label.source == LabelSource.GIVEN or label.method == EXPERT:
-        said = [label.age, label.gender and label.gender.value]
-    elif label.source == LabelSource.SETTLED:
-        votes = row.provenance["votes"]
-        said = [[vote[name] for name in ("source", "id", "annotator", "age", "gender")] for vote in votes]
-    return [row.person_id, label.source.value, boxes, said]
+    if row["source"] == LabelSource.GIVEN or row["method"] == EXPERT:
+        said = [row["age"], row["gender"]]
+    elif row["source"] == LabelSource.SETTLED:
+        said = [
+            [vote[name] for name in ("source", "id", "annotator", "age", "gender")] for vote in json.loads(row["votes"])
+        ]
+    return [row["person_id"], row["source"], boxes, said]
 
 
 def tell(store: Store, kind: str, lesson: Lesson, facts: Mapping[str, Any]) -> None:

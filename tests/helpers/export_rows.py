@@ -3,19 +3,70 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from PIL import Image
 
 from annotator.domain import Box, Gender, Label, LabelSource, Person
 from annotator.export.dataset import Options, write_dataset
 from annotator.export.dealing import Grouping
 from annotator.export.manifest import Manifest, Recipe
-from annotator.export.rows import ExportImage, ExportRow
+from annotator.export.rows import PEOPLE
 from annotator.images.decode import probe
+
+
+class ExportImage(NamedTuple):
+    """One image, as the columns of an export have it."""
+
+    sha256: str
+    name: str
+    uri: str
+    format: str
+    width: int
+    height: int
+    group: str | None = None
+
+
+class ExportRow(NamedTuple):
+    """One person, with ``votes``, ``predictions``, ``interval`` and details of the label in ``provenance``."""
+
+    image: ExportImage
+    person_id: str
+    body: Box | None
+    face: Box | None
+    label: Label | None = None
+    provenance: Mapping[str, Any] = MappingProxyType({})
+
+
+def tables_of(rows: Iterable[ExportRow]) -> Iterator[Any]:
+    """The rows as the exporter takes them, seven at a time."""
+    iterator = iter(rows)
+    while some := list(islice(iterator, 7)):
+        yield pa.Table.from_pylist(list(map(_columns, some)), schema=PEOPLE)
+
+
+def _columns(row: ExportRow) -> dict[str, Any]:
+    columns: dict[str, Any] = {**row.image._asdict(), "person_id": row.person_id}
+    for kind, box in (("face", row.face), ("body", row.body)):
+        if box is not None:
+            columns |= {f"{kind}_{corner}": getattr(box, corner) for corner in ("x0", "y0", "x1", "y1")}
+    if row.label is not None:
+        details = dict(row.provenance)
+        low, high = details.pop("interval", None) or (None, None)
+        said = {name: json.dumps(details.pop(name, [])) for name in ("votes", "predictions")}
+        label = row.label
+        columns |= {"age": label.age, "age_sd": label.age_sd, "age_low": low, "age_high": high}
+        columns |= {"gender": label.gender and label.gender.value, "gender_probability": label.gender_probability}
+        columns |= {"source": label.source.value, "method": label.method, "vote_count": label.votes}
+        columns |= {**said, "details": json.dumps(details, sort_keys=True)}
+    return columns
 
 
 def picture(path: Path, seed: int, size: tuple[int, int] = (200, 160)) -> Path:
@@ -59,4 +110,4 @@ def write_rows(
     out: Path, rows: Iterable[ExportRow], *, recipe: Recipe, grouping: Grouping | None = None, **options: Any
 ) -> Manifest:
     """A dataset of these rows, with the options by name."""
-    return write_dataset(out, rows, Options(**options), recipe=recipe, grouping=grouping)
+    return write_dataset(out, tables_of(rows), Options(**options), recipe=recipe, grouping=grouping)

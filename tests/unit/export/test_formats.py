@@ -16,10 +16,9 @@ from annotator.domain import Box, Gender
 from annotator.errors import InputError
 from annotator.export.diff import diff
 from annotator.export.manifest import Recipe
-from annotator.export.rows import ExportRow
 from annotator.images.crops import plain_crop
 from annotator.predictors.llava.prompt import QUESTION
-from tests.helpers.export_rows import image_of, picture, row_of, write_rows
+from tests.helpers.export_rows import ExportRow, image_of, picture, row_of, write_rows
 
 F, M = Gender.FEMALE, Gender.MALE
 SPLIT = {"train": 0.5, "test": 0.5}

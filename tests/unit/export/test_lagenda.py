@@ -21,11 +21,10 @@ from PIL import Image
 from annotator.domain import Box, Gender
 from annotator.errors import ConfigurationError, InputError
 from annotator.export.manifest import Recipe
-from annotator.export.rows import ExportImage, ExportRow
 from annotator.images.crops import dataset_face_crop, dataset_person_crop, letterbox
 from annotator.images.sources import iter_sources
 from tests.helpers import lagenda_reader
-from tests.helpers.export_rows import image_of, picture, row_of, write_rows
+from tests.helpers.export_rows import ExportImage, ExportRow, image_of, picture, row_of, write_rows
 
 DATA = Path(__file__).parents[2] / "data" / "mivolo"
 GOLDEN: dict[str, Any] = json.loads((DATA / "reader.json").read_text())

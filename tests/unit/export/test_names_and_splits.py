@@ -15,10 +15,9 @@ from annotator.domain import Box
 from annotator.errors import InputError
 from annotator.export.manifest import Recipe
 from annotator.export.naming import KNOWN_SUFFIXES, dataset_name, is_safe, name_key
-from annotator.export.rows import ExportImage
 from annotator.export.split import Dealer, parse_split
 from tests.helpers import lagenda_reader
-from tests.helpers.export_rows import image_of, picture, row_of, write_rows
+from tests.helpers.export_rows import ExportImage, image_of, picture, row_of, write_rows
 
 BOX = Box(1, 1, 50, 50)
 

@@ -14,8 +14,7 @@ from annotator.domain import Box
 from annotator.errors import InputError, StorageError
 from annotator.export import dataset
 from annotator.export.manifest import Manifest, Recipe
-from annotator.export.rows import ExportImage, ExportRow
-from tests.helpers.export_rows import row_of, write_rows
+from tests.helpers.export_rows import ExportImage, ExportRow, row_of, write_rows
 
 
 def rows(count: int = 3) -> list[ExportRow]:

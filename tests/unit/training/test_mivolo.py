@@ -12,7 +12,6 @@ from annotator.demo.figures import draw_image, encode_jpeg
 from annotator.demo.looks import SUBTLE
 from annotator.errors import InputError, WeightsMissing
 from annotator.export.manifest import Recipe as Made
-from annotator.export.rows import ExportRow
 from annotator.predictors.mivolo.architecture import ModelMeta
 from annotator.predictors.mivolo.checkpoint import load_model
 from annotator.predictors.mivolo.predictor import MiVOLOPredictor
@@ -23,7 +22,7 @@ from annotator.training.mivolo.recipe import Recipe, usual
 from annotator.training.mivolo.start import SIZES, TINY, start, two_stems
 from annotator.training.mivolo.train import Place, train_stage
 from annotator.training.people import Dataset, read_dataset
-from tests.helpers.export_rows import image_of, row_of, write_rows
+from tests.helpers.export_rows import ExportRow, image_of, row_of, write_rows
 
 
 @pytest.fixture(scope="module")
