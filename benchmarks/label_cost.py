@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotator.domain import Gender, Truth
-from annotator.ensemble import cross_fuse, triage
+from annotator.ensemble.fitting import cross_fuse
+from annotator.ensemble.verdicts import triage
 from annotator.voting import ControlTable, VoteTable, aggregate
 from annotator.voting.stopping import Verdict, next_step
 from annotator.voting.tables import Consensus

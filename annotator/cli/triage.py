@@ -10,7 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from annotator.domain import Evidence, Fused, PreLabel, Truth
-    from annotator.ensemble import Fit
+    from annotator.ensemble.model import Fit
     from annotator.ensemble.review_curve import ReviewCurve
 
 
@@ -45,17 +45,15 @@ def triage(
 
     Example: annotator triage predictions.csv -o verdicts.csv --truth truth.csv --review-rate 0.2
     """
-    from annotator import ensemble
     from annotator.ensemble.files import read_evidence, write_verdicts
     from annotator.ensemble.review_curve import RATES, review_curve
+    from annotator.ensemble.verdicts import triage as judge
 
     _refuse_overwriting(output, predictions, truth)
     people = read_evidence(predictions)
     known = {} if truth is None else _read_truth(truth)
     fused, fit, notes = _fuse(people, known, seed)
-    verdicts = ensemble.triage(
-        fused, review_rate=review_rate, audit_rate=audit_rate, seed=seed, target_error=target_error
-    )
+    verdicts = judge(fused, review_rate=review_rate, audit_rate=audit_rate, seed=seed, target_error=target_error)
     rates = sorted({*RATES, review_rate} - {0.0}) if target_error is None else RATES
     curve = review_curve(verdicts, known, seed=seed, rates=rates)
     write_verdicts(output, verdicts)
@@ -91,8 +89,8 @@ def _fuse(
     people: Sequence[Evidence], truth: Mapping[str, Truth], seed: int
 ) -> tuple[list[Fused], Fit | None, list[str]]:
     """Everybody's fused opinion, the fit behind it where there is one, and what the user should know."""
-    from annotator import ensemble
-    from annotator.ensemble.fitting import MIN_AGES, count_usable
+    from annotator.ensemble.fitting import MIN_AGES, count_usable, cross_fuse
+    from annotator.ensemble.fusion import fuse
 
     notes = []
     strangers = len(truth.keys() - {person.person_id for person in people})
@@ -100,11 +98,11 @@ def _fuse(
         notes.append(f"{strangers:,} people have a truth but no prediction; they are left out")
     usable = count_usable(people, truth)
     if usable >= MIN_AGES:
-        fit, fused = ensemble.cross_fuse(people, truth, seed=seed)
+        fit, fused = cross_fuse(people, truth, seed=seed)
         return fused, fit, notes
     if truth:
         notes.append(f"{usable:,} people have a true age and a prediction; calibration needs at least {MIN_AGES}")
-    return ensemble.fuse(people), None, notes
+    return fuse(people), None, notes
 
 
 def _summary(
@@ -115,7 +113,7 @@ def _summary(
     from dataclasses import asdict
 
     from annotator.domain import ReviewReason
-    from annotator.ensemble.uncalibrated import UNCALIBRATED
+    from annotator.ensemble.published import UNCALIBRATED
 
     reasons = Counter(str(reason) for one in verdicts for reason in one.reasons)
     audit = reasons[str(ReviewReason.AUDIT)]

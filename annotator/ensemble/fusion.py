@@ -10,8 +10,9 @@ from annotator.domain import Evidence, Fused
 from annotator.ensemble.columns import Columns
 from annotator.ensemble.evidence import EvidenceTable, Floats, evidence_table
 from annotator.ensemble.model import Fit, apply
+from annotator.ensemble.published import UNCALIBRATED
 from annotator.ensemble.reasons import find_reasons
-from annotator.ensemble.uncalibrated import UNCALIBRATED, fuse_uncalibrated
+from annotator.ensemble.uncalibrated import fuse_uncalibrated
 
 
 def fuse(people: Sequence[Evidence], fit: Fit | None = None) -> list[Fused]:

@@ -9,6 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+UNCALIBRATED = "uncalibrated"
+"""What ``Fused.fit`` says where no fit was at hand."""
+
 SD_PER_MAE = 1.25
 """A normal error's standard deviation over its mean absolute value: sqrt(pi / 2)."""
 

@@ -17,9 +17,6 @@ from annotator.ensemble.combine import combine, combine_logits, equal_correlatio
 from annotator.ensemble.evidence import EvidenceTable, Floats
 from annotator.ensemble.published import CORRELATION, NO_FACE_FACTOR, published_error
 
-UNCALIBRATED = "uncalibrated"
-"""What ``Fused.fit`` says where no fit was at hand."""
-
 PRIOR_DF = 4.0
 """Degrees of freedom of the scale before anything is seen: errors of age have heavy tails."""
 

@@ -19,10 +19,6 @@ REFIT_GROWTH = 0.2
 REFIT_PEOPLE = 50
 """Fit again when the people with a truth grew by this share and by this many."""
 
-ALARM_COVERAGE = 0.87
-ALARM_PEOPLE = 500
-"""With 500 people a true coverage of 90 % falls below 87 % in one week of eighty."""
-
 WORSE_SDS = 1.645
 """A loss is worse when its mean paired difference is this many standard errors above 0 (one-sided, 5 %)."""
 
@@ -52,24 +48,6 @@ class Succession:
     changes: tuple[Change, ...]
     people: int
     why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Coverage:
-    """How many of ``people`` with a truth lay inside their 90 % interval."""
-
-    people: int
-    covered: int
-
-    @property
-    def rate(self) -> float | None:
-        """The share, ``None`` without people."""
-        return self.covered / self.people if self.people else None
-
-    @property
-    def alarm(self) -> bool:
-        """Whether the intervals no longer hold what they promise: below 87 % on at least 500 people."""
-        return self.people >= ALARM_PEOPLE and self.covered < ALARM_COVERAGE * self.people
 
 
 def reason_to_refit(last: Fit | None, ages: int, predictors: Mapping[str, str]) -> str | None:
@@ -128,13 +106,6 @@ def compare(new: Sequence[Fused], last: Sequence[Fused], truth: Mapping[str, Tru
     return tuple(changes)
 
 
-def coverage(fused: Sequence[Fused], truth: Mapping[str, Truth]) -> Coverage:
-    """Count the true ages inside their intervals, for one week's worth of people that the fit did not see."""
-    _, inside = _age_facts(fused, truth)
-    known = np.isfinite(inside)
-    return Coverage(int(known.sum()), int(inside[known].sum()))
-
-
 def _judges(last: Fit, known: Sequence[Evidence], truth: Mapping[str, Truth]) -> list[int]:
     fresh: Bools = ~np.isin(short_hashes([person.person_id for person in known]), last.seen)
     aged = np.array([truth[person.person_id].age is not None for person in known], dtype=bool)
@@ -144,7 +115,6 @@ def _judges(last: Fit, known: Sequence[Evidence], truth: Mapping[str, Truth]) ->
 
 def _losses(fused: Sequence[Fused], truth: Mapping[str, Truth]) -> dict[str, Floats]:
     """``(n,)`` losses by name, NaN where there is no truth or no opinion."""
-    score, _ = _age_facts(fused, truth)
     age = np.array([truth.get(one.person_id, Truth()).age for one in fused], dtype=np.float64)
     said = np.array([one.age for one in fused], dtype=np.float64)
     female = np.array([one.female_probability for one in fused], dtype=np.float64)
@@ -153,17 +123,20 @@ def _losses(fused: Sequence[Fused], truth: Mapping[str, Truth]) -> dict[str, Flo
     unknown = np.array([one is None for one in gender], dtype=bool)
     right = np.where(unknown, np.nan, np.where(is_female, female, 1 - female))
     log_loss: Floats = -np.log(np.clip(right, 1e-12, 1))
-    return {"age error": np.abs(said - age), "interval score": score, "gender log loss": log_loss}
+    return {
+        "age error": np.abs(said - age),
+        "interval score": _interval_scores(fused, truth),
+        "gender log loss": log_loss,
+    }
 
 
-def _age_facts(fused: Sequence[Fused], truth: Mapping[str, Truth]) -> tuple[Floats, Floats]:
-    """``(n,)`` interval scores in years, and 1 where the truth lies inside; NaN where either is missing."""
+def _interval_scores(fused: Sequence[Fused], truth: Mapping[str, Truth]) -> Floats:
+    """``(n,)`` in years, NaN where the truth or the interval is missing."""
     age = np.array([truth.get(one.person_id, Truth()).age for one in fused], dtype=np.float64)
     low = np.array([one.age_low for one in fused], dtype=np.float64)
     high = np.array([one.age_high for one in fused], dtype=np.float64)
-    missed = np.clip(low - age, 0, None) + np.clip(age - high, 0, None)
-    score = high - low + 2 / (1 - CONFIDENCE) * missed
-    return score, np.where(np.isfinite(score), missed == 0, np.nan)
+    missed: Floats = np.clip(low - age, 0, None) + np.clip(age - high, 0, None)
+    return high - low + 2 / (1 - CONFIDENCE) * missed
 
 
 def _words(change: Change) -> str:

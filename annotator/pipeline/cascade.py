@@ -13,11 +13,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from annotator.domain import Evidence, Fused
-from annotator.ensemble import fuse
 from annotator.ensemble.cascade import PAIRED_RATE, only, whom_to_ask
 from annotator.ensemble.codec import fit_from_dict
+from annotator.ensemble.fusion import fuse
 from annotator.ensemble.model import Fit
-from annotator.ensemble.uncalibrated import UNCALIBRATED
+from annotator.ensemble.published import UNCALIBRATED
 from annotator.predictors.registry import ModelSet
 from annotator.settings import Settings
 from annotator.store.session import Store

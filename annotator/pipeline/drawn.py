@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from annotator.detection.pairing import pair
 from annotator.domain import Box, Detection, Evidence, Person
-from annotator.ensemble import fuse
+from annotator.ensemble.fusion import fuse
 from annotator.errors import ImageError
 from annotator.images.decode import decode
 from annotator.images.quality import overlap, sharpness

@@ -10,11 +10,10 @@ import numpy as np
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from annotator.ensemble.codec import fit_from_dict
+from annotator.ensemble.coverage import Coverage
 from annotator.ensemble.hashing import short_hashes
+from annotator.ensemble.published import UNCALIBRATED
 from annotator.ensemble.trees import Ints
-from annotator.ensemble.uncalibrated import UNCALIBRATED
-from annotator.ensemble.upkeep import Coverage
 from annotator.errors import InputError
 from annotator.pipeline.truths import settled_in_the_draw
 from annotator.settings import Settings
@@ -109,6 +108,8 @@ def _intervals(session: Session, known: Sequence[_Known]) -> list[tuple[_Known, 
 
 def _seen_by(session: Session, version: str) -> Ints | None:
     """Sorted hashes of the people that a fit learned from; ``None`` where the fit can no longer be read."""
+    from annotator.ensemble.codec import fit_from_dict  # SciPy comes with it, half a second of `annotator status`
+
     parameters = session.scalar(select(FitRow.parameters).where(FitRow.version == version))
     try:
         return fit_from_dict(parameters or {}).seen

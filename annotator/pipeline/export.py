@@ -17,7 +17,6 @@ from annotator.export.manifest import Manifest, Recipe
 from annotator.export.reading import checked_manifest, image_splits
 from annotator.pipeline.export_rows import Choice, people
 from annotator.pipeline.history import EXPORTED
-from annotator.pipeline.prelabel import WEIGHTS
 from annotator.pipeline.reading import Reader
 from annotator.pipeline.settlement import settle_and_refit
 from annotator.pipeline.watch import SILENT, Watch
@@ -119,7 +118,7 @@ def _recipe(session: Session, settings: Settings, choice: Choice, parent: str | 
         "min_confidence": choice.min_confidence,
     }
     return Recipe(
-        predictors={version: weights.get(WEIGHTS + version) for version in versions},
+        predictors={version: weights.get(MetaRow.WEIGHTS + version) for version in versions},
         method=", ".join(methods) or None,
         settings={name: getattr(settings, name) for name in KEPT_SETTINGS} | chosen,
         parent=parent,

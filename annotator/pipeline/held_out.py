@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from annotator.domain import Fused
-from annotator.ensemble import cross_fuse
+from annotator.ensemble.fitting import cross_fuse
 from annotator.errors import InputError
 from annotator.pipeline.refit import evidence_of
 from annotator.pipeline.truths import trusted_people, truth_by_id

@@ -18,7 +18,7 @@ from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from annotator.domain import Evidence, Prediction, PredictionStatus
-from annotator.ensemble import fuse
+from annotator.ensemble.fusion import fuse
 from annotator.ensemble.model import Fit
 from annotator.pipeline import failures
 from annotator.pipeline.aside import AtOnce
@@ -43,9 +43,6 @@ from annotator.store.upsert import insert_new, upsert
 
 FUSED_AT_A_TIME = 500
 """Images whose people are fused in one transaction where all predictions are known."""
-
-WEIGHTS = "weights:"
-"""Prefix of the ``meta`` rows that hold a predictor version's sha256."""
 
 Known = dict[tuple[int, str], Prediction]
 """Predictions by person key and predictor name."""
@@ -293,7 +290,8 @@ class Prelabelling:
 
 def _remember_weights(session: Session, models: ModelSet) -> None:
     """Datasets name their predictors' weights, also when these are long gone from the machine."""
-    rows = [{"key": WEIGHTS + model.version, "value": model.digest} for model in models.predictors if model.digest]
+    known = [model for model in models.predictors if model.digest]
+    rows = [{"key": MetaRow.WEIGHTS + model.version, "value": model.digest} for model in known]
     insert_new(session, MetaRow, rows, keys=("key",))
 
 

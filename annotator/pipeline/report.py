@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from annotator.domain import Fused, Gender, LabelSource
-from annotator.ensemble.uncalibrated import UNCALIBRATED
+from annotator.ensemble.published import UNCALIBRATED
 from annotator.ensemble.verdicts import priorities
 from annotator.errors import InputError
 from annotator.evaluation.report.data import (

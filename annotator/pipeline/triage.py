@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from sqlalchemy import Select, bindparam, func, select, update
 from sqlalchemy.orm import Session
 
-from annotator import ensemble
 from annotator.domain import Fused, PreLabel, ReviewReason
-from annotator.ensemble.verdicts import priorities
+from annotator.ensemble import verdicts as judges
 from annotator.settings import Settings
 from annotator.store import records
 from annotator.store.session import Store
@@ -55,7 +54,7 @@ def triage_few(session: Session, settings: Settings, fused: Sequence[Fused]) -> 
     bar = _lowest_flagged(session)
     flags = [
         bool(person.reasons) if bar is None else priority >= bar
-        for person, priority in zip(fused, priorities(fused).tolist(), strict=True)
+        for person, priority in zip(fused, judges.priorities(fused).tolist(), strict=True)
     ]
     everybody = _judge(fused, settings, 1.0)
     nobody = _judge(fused, settings, 0.0)
@@ -63,7 +62,7 @@ def triage_few(session: Session, settings: Settings, fused: Sequence[Fused]) -> 
 
 
 def _judge(fused: Sequence[Fused], settings: Settings, review_rate: float) -> list[PreLabel]:
-    return ensemble.triage(
+    return judges.triage(
         fused,
         review_rate=review_rate,
         audit_rate=settings.audit_rate,

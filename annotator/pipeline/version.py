@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from annotator.detection.given import GIVEN_VERSION
 from annotator.ensemble.codec import fit_from_dict
 from annotator.ensemble.model import Fit
-from annotator.ensemble.uncalibrated import UNCALIBRATED
+from annotator.ensemble.published import UNCALIBRATED
 from annotator.errors import AnnotatorError
 from annotator.pipeline.cascade import FIRST_FIT, Cascade, cascade_in_force
 from annotator.predictors.registry import ModelSet, open_predictor

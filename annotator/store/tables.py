@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -344,6 +344,9 @@ class MetaRow(Base):
     """Small facts about the project that must travel with its data."""
 
     __tablename__ = "meta"
+
+    WEIGHTS: ClassVar[str] = "weights:"
+    """Before a predictor's version: the sha256 of its weights."""
 
     key: Mapped[str] = mapped_column(String(100), primary_key=True)
     value: Mapped[str] = mapped_column(Text)

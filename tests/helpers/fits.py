@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 
 from annotator.domain import Evidence, Gender, Prediction, PredictionStatus, Truth
-from annotator.ensemble import fit
+from annotator.ensemble.fitting import fit
 from annotator.ensemble.hashing import short_hashes
 from annotator.ensemble.model import Fit
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from annotator.domain import Evidence, Fused, Gender, Prediction, PredictionStatus, Truth
-from annotator.ensemble import cross_fuse, fuse
+from annotator.ensemble.fitting import cross_fuse
+from annotator.ensemble.fusion import fuse
 from annotator.evaluation.answers import STATES, UNREADABLE, Answers, Truths, empty_answers
 
 ENSEMBLE = "ensemble"

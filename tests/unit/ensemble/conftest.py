@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from annotator.domain import Fused
-from annotator.ensemble import Fit, cross_fuse
+from annotator.ensemble.fitting import cross_fuse
+from annotator.ensemble.model import Fit
 
 FITTED, HELD_OUT = 2500, 6000
 

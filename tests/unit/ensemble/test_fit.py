@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 
 from annotator.domain import Evidence, Fused, Prediction, PredictionStatus, Truth
-from annotator.ensemble import Fit, cross_fuse, fit, fit_from_dict, fit_to_dict, fuse
+from annotator.ensemble.codec import fit_from_dict, fit_to_dict
 from annotator.ensemble.evidence import evidence_table
+from annotator.ensemble.fitting import cross_fuse, fit
+from annotator.ensemble.fusion import fuse
+from annotator.ensemble.model import Fit
 from annotator.ensemble.reasons import age_gap
 from annotator.ensemble.scores import recall_at
 from annotator.errors import InputError

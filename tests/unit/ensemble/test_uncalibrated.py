@@ -9,7 +9,7 @@ import pytest
 from scipy import integrate, stats
 
 from annotator.domain import Evidence, Fused, Gender, Prediction, PredictionStatus, ReviewReason
-from annotator.ensemble import fuse
+from annotator.ensemble.fusion import fuse
 from annotator.ensemble.published import CORRELATION, published_error
 from annotator.ensemble.scores import recall_at
 

@@ -10,10 +10,15 @@ import pytest
 from scipy import stats
 
 from annotator.domain import Fused, Gender, Truth
-from annotator.ensemble import Fit, fit, fuse, triage, upkeep
+from annotator.ensemble import upkeep
 from annotator.ensemble.cascade import cascade_report, only, whom_to_ask
+from annotator.ensemble.coverage import Coverage
+from annotator.ensemble.fitting import fit
+from annotator.ensemble.fusion import fuse
+from annotator.ensemble.model import Fit
 from annotator.ensemble.review_curve import review_curve, share_interval
-from annotator.ensemble.upkeep import Coverage, compare, coverage, reason_to_refit, refit
+from annotator.ensemble.upkeep import compare, reason_to_refit, refit
+from annotator.ensemble.verdicts import triage
 
 
 def test_a_refit_waits_for_enough_new_truth(fitted: Fit) -> None:
@@ -81,17 +86,6 @@ def test_compare_counts_misses_twentyfold_and_leaves_out_what_is_unknown() -> No
 @pytest.mark.parametrize(("people", "covered", "alarm"), [(500, 434, True), (500, 435, False), (499, 0, False)])
 def test_drift_alarm(people: int, covered: int, alarm: bool) -> None:
     assert Coverage(people, covered).alarm is alarm
-
-
-def test_coverage_counts_the_known(fitted: Fit, held_out: Any) -> None:
-    fused = fuse(held_out.people, fitted)
-    seen = coverage(fused, held_out.truth)
-    assert seen.people == len(held_out.people)
-    assert seen.rate == pytest.approx(0.9, abs=0.02)
-    assert not seen.alarm
-    older = {name: Truth(one.age + 12) for name, one in held_out.truth.items()}
-    assert coverage(fused, older).alarm
-    assert coverage(fused, {}).rate is None
 
 
 def test_share_interval_is_exact() -> None:

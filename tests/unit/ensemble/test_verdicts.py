@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from annotator.domain import Fused, ReviewReason
-from annotator.ensemble import triage
 from annotator.ensemble.hashing import short_hashes, uniform_hash
+from annotator.ensemble.verdicts import triage
 
 
 def fused(name: str, error: float, female: float | None = 1.0, *reasons: ReviewReason) -> Fused:

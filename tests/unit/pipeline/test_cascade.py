@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from annotator.domain import Gender
-from annotator.ensemble.uncalibrated import UNCALIBRATED
+from annotator.ensemble.published import UNCALIBRATED
 from annotator.ensemble.verdicts import audit_draws
 from annotator.evaluation.report.page import render
 from annotator.pipeline.ingest import ingest

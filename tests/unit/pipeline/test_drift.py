@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 
 from annotator.cli.app import app
 from annotator.domain import Box, ImageRecord, Person
-from annotator.ensemble import fit_to_dict
+from annotator.ensemble.codec import fit_to_dict
 from annotator.ensemble.hashing import short_hashes
 from annotator.ensemble.model import Fit
-from annotator.ensemble.uncalibrated import UNCALIBRATED
+from annotator.ensemble.published import UNCALIBRATED
 from annotator.pipeline.drift import drift
 from annotator.settings import Settings
 from annotator.store import records

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, select, update
 
 from annotator.domain import PredictionStatus, Vote
-from annotator.ensemble.uncalibrated import UNCALIBRATED
+from annotator.ensemble.published import UNCALIBRATED
 from annotator.pipeline.ingest import ingest
 from annotator.pipeline.prelabel import Prelabelling, prelabel
 from annotator.pipeline.version import ensemble_version

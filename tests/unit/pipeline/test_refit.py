@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import func, select, update
 
 from annotator.domain import Gender, LabelSource, ReviewReason, Vote
-from annotator.ensemble import fuse
 from annotator.ensemble.codec import fit_from_dict
-from annotator.ensemble.uncalibrated import UNCALIBRATED
+from annotator.ensemble.fusion import fuse
+from annotator.ensemble.published import UNCALIBRATED
 from annotator.pipeline.ingest import ingest
 from annotator.pipeline.prelabel import prelabel
 from annotator.pipeline.refit import Outcome, evidence_of, refit
