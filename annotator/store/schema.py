@@ -12,7 +12,7 @@ from annotator.errors import DatabaseError
 if TYPE_CHECKING:
     from alembic.config import Config
 
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 """All revisions, oldest first; a test holds them equal to migrations/versions. Kept here so that a command that only
 asks "is this database mine" need not load Alembic."""
 

@@ -92,6 +92,12 @@ class PersonRow(Base):
         UniqueConstraint("person_id"),
         CheckConstraint("body_x0 IS NOT NULL OR face_x0 IS NOT NULL", "has_box"),
         CheckConstraint("truth_age BETWEEN 0 AND 130", "truth_age"),
+        Index(
+            "ix_person_truth_age",
+            "truth_age",
+            postgresql_where=text("truth_age IS NOT NULL"),
+            sqlite_where=text("truth_age IS NOT NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
@@ -239,6 +245,7 @@ class LabelRow(Base):
         UniqueConstraint("person_key"),
         CheckConstraint("age BETWEEN 0 AND 130", "age"),
         CheckConstraint("gender_probability BETWEEN 0 AND 1", "gender_probability"),
+        Index("ix_label_source", "source"),
     )
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
