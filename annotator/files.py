@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from pathlib import Path
 
 from annotator.errors import StorageError
@@ -15,7 +16,7 @@ def write_whole(path: Path, data: bytes) -> None:
     Raises:
         StorageError: there is no space, no permission or no such folder; what was there before is still there.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
         with part.open("wb") as file:
             file.write(data)

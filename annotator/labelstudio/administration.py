@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from annotator.errors import ServiceError
 from annotator.labelstudio.client import LabelStudio
@@ -14,6 +14,8 @@ BATCH = 500
 
 PREDICTED_ITEMS = 100_000
 """Items of predictions that are worth a request: about 30 MB."""
+
+Row = TypeVar("Row")
 
 RESERVED = "reserved network address"
 """What Label Studio says of an address that its private-address rule forbids."""
@@ -168,11 +170,16 @@ def prediction_batches(rows: Sequence[Mapping[str, Any]]) -> Iterator[list[Mappi
     Label Studio counts all tasks of the project anew after each request, which takes seconds with 10,000 of them: in
     requests of 500 predictions that was nine tenths of the time.
     """
-    part: list[Mapping[str, Any]] = []
+    return weighed(rows, weight)
+
+
+def weighed(rows: Sequence[Row], weigh: Callable[[Row], int]) -> Iterator[list[Row]]:
+    """``rows`` in parts of what one request may hold of predictions."""
+    part: list[Row] = []
     size = 0
     for row in rows:
         part.append(row)
-        size += weight(row)
+        size += weigh(row)
         if size >= 2 * PREDICTED_ITEMS:
             yield part
             part, size = [], 0

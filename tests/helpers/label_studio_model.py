@@ -162,6 +162,10 @@ class StudioModel:
             self.tasks[key] = {"id": key, "project": number, "data": task["data"], "meta": task.get("meta", {}),
                                "overlap": self.projects[number]["maximum_annotations"]}  # fmt: skip
             made.append(key)
+            for one in task.get("predictions", ()):
+                prediction = self._new()
+                self.predictions[prediction] = {"id": prediction, "project": number, "task": key, **one}
+                self.projects[number]["model_version"] = self.projects[number]["model_version"] or one["model_version"]
         return {"task_count": len(made), "task_ids": made}
 
     def _import_predictions(self, method: str, params: Any, body: Any, number: int) -> Any:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Select, select, update
@@ -22,6 +24,7 @@ from annotator.pipeline.reading import Reader
 from annotator.pipeline.review import pictures
 from annotator.pipeline.review.studio import external, task_of
 from annotator.pipeline.watch import Watch
+from annotator.predictors.base import Pixels
 from annotator.settings import Settings
 from annotator.store import records
 from annotator.store.session import Store
@@ -184,7 +187,7 @@ def _create(
     given_to = int(studio.project(client, project)["maximum_annotations"]) if missing else 0
     watch.begin("people sent out", len(missing))
     for part in studio.batches(missing):
-        made = [(one, maker.task(one)) for one in part]
+        made = list(zip(part, maker.tasks(part), strict=True))
         good = [(one, task) for one, task in made if isinstance(task, dict)]
         numbers = client.import_tasks(project, [task for _, task in good]) if good else []
         _keep(store, project, {one.row.id: task for (one, _), task in zip(good, numbers, strict=True)})
@@ -209,25 +212,38 @@ def _set_overlaps(
 
 
 class _Maker:
-    """Makes tasks with their pictures; decodes each image once for all its people that follow one another."""
+    """Makes tasks with their pictures, several at a time; decodes each image once for all its people among them."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings, self._reader = settings, Reader(settings)
         self._place = pictures.place_of(settings)
-        self._last: tuple[int, Any] = (0, None)
 
-    def task(self, one: _Asked) -> dict[str, Any] | Failure:
-        """The task, or why there is none."""
+    def tasks(self, asked: Sequence[_Asked]) -> list[dict[str, Any] | Failure]:
+        """The task of each, or why there is none."""
+        together: dict[int, list[_Asked]] = {}
+        for one in asked:
+            together.setdefault(one.image.id, []).append(one)
+        with ThreadPoolExecutor(pictures.THREADS, "pictures") as pool:
+            made = dict(chain.from_iterable(pool.map(self._of_one_image, together.values())))
+        return [made[one.row.id] for one in asked]
+
+    def _of_one_image(self, asked: Sequence[_Asked]) -> list[tuple[int, dict[str, Any] | Failure]]:
+        image = asked[0].image
+        limits = {"max_bytes": self._settings.max_image_bytes, "max_pixels": self._settings.max_image_pixels}
+        try:
+            pixels = decode(self._reader.read(image.uri), **limits).pixels
+        except ImageError as error:
+            return [(one.row.id, _failure(one, error)) for one in asked]
+        return [(one.row.id, self._task(one, pixels)) for one in asked]
+
+    def _task(self, one: _Asked, pixels: Pixels) -> dict[str, Any] | Failure:
         person = records.to_person(one.person, one.image.sha256)
         try:
-            addresses = pictures.publish_person(self._place, self._pixels(one.image), person, one.person.revision)
+            addresses = pictures.publish_person(self._place, pixels, person, one.person.revision)
         except ImageError as error:
-            return Failure(person.person_id, one.image.name, error.reason, str(error))
+            return _failure(one, error)
         return vote_task(one.marker, *addresses)
 
-    def _pixels(self, image: ImageRow) -> Any:
-        if self._last[0] != image.id:
-            data = self._reader.read(image.uri)
-            limits = {"max_bytes": self._settings.max_image_bytes, "max_pixels": self._settings.max_image_pixels}
-            self._last = (image.id, decode(data, **limits).pixels)
-        return self._last[1]
+
+def _failure(one: _Asked, error: ImageError) -> Failure:
+    return Failure(one.person.person_id, one.image.name, error.reason, str(error))
