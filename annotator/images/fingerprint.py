@@ -8,7 +8,7 @@ that of a window of its original; :func:`looks_like` says whether the two really
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -34,12 +34,23 @@ WINDOWS = tuple(product(_SPANS, _SPANS))
 
 ALIKE = 0.94
 """Correlation of two grey pictures from which on they show the same."""
-UNLIKE = 0.6
-"""Below this correlation at the window's own size no change by a few pixels makes it `ALIKE`."""
-PROMISING = 0.78
-"""Below this correlation at sizes within a pixel two pixels more make it `ALIKE` in less than one case of a hundred."""
-_STRETCHES = sorted(product(range(-3, 4), repeat=2), key=lambda by: max(map(abs, by)))
-"""Changes of height and width in pixels, the small ones first: one of none, then eight of at most one pixel."""
+UNLIKE, DOUBTFUL = 0.72, 0.87
+"""Correlation at half the resolution below which nobody looks closer: at the window's own size, at the best size."""
+PROMISING = 0.88
+"""Correlation at full resolution, at sizes within a pixel, below which a second pixel is not tried.
+
+Of 1,500 cut-outs of drawn pictures 79 % are found so. The bars cost one in a hundred of them and leave out 88 % of what
+is merely alike; all 49 sizes within three pixels at full resolution find no more and take eight times as long.
+"""
+
+
+def _around(most: int) -> list[tuple[int, int]]:
+    """Changes of height and width in pixels, the small ones first."""
+    pixels = range(-most, most + 1)
+    return sorted(product(pixels, pixels), key=lambda by: max(map(abs, by)))
+
+
+_COARSE, _FINE = _around(1), _around(2)
 
 Hashes = NDArray[np.uint64]
 Grey = NDArray[np.uint8]
@@ -101,16 +112,39 @@ def _hash(grey: Grey) -> int:
 def looks_like(part: Grey, whole: Grey, window: int) -> bool:
     """Whether ``part`` shows what lies about that window of ``whole``, both ``(64, 64)`` grey pictures.
 
-    The best normalised correlation over every place and over sizes up to three pixels off the window's decides.
+    The best normalised correlation over every place and over sizes near the window's decides: first at half the
+    resolution, where most that is merely alike fails, then about the best size that was found there.
     """
     (_, height), (_, width) = WINDOWS[window]
-    best = -1.0
-    for tried, (taller, wider) in enumerate(_STRETCHES, 1):
-        size = (min(SIDE, round(width * SIDE) + wider), min(SIDE, round(height * SIDE) + taller))
-        found = cv2.matchTemplate(whole, cv2.resize(part, size, interpolation=cv2.INTER_AREA), cv2.TM_CCOEFF_NORMED)
-        best = max(best, float(found.max()))
-        if best >= ALIKE:
-            return True
-        if (tried == 1 and best < UNLIKE) or (tried == 9 and best < PROMISING):
-            return False
-    return False
+    half = SIDE // 2
+    small = [cv2.resize(grey, (half, half), interpolation=cv2.INTER_AREA) for grey in (part, whole)]
+    found, (wide, high) = _best(
+        small[0], small[1], (round(width * half), round(height * half)), _COARSE, {0: UNLIKE}, 2.0
+    )
+    if found < DOUBTFUL:
+        return False
+    return _best(part, whole, (2 * wide, 2 * high), _FINE, {8: PROMISING}, ALIKE)[0] >= ALIKE
+
+
+def _best(
+    part: Grey,
+    whole: Grey,
+    size: tuple[int, int],
+    changes: Sequence[tuple[int, int]],
+    least: Mapping[int, float],
+    enough: float,
+) -> tuple[float, tuple[int, int]]:
+    """The best correlation over all places and sizes near ``size`` (width, height), and its size.
+
+    It ends early where one gives ``enough``, or where what was found up to a change is less than its ``least``.
+    """
+    best, at = -1.0, size
+    for number, (taller, wider) in enumerate(changes):
+        tried = (min(len(whole), size[0] + wider), min(len(whole), size[1] + taller))
+        fitted = cv2.resize(part, tried, interpolation=cv2.INTER_AREA)
+        found = float(cv2.matchTemplate(whole, fitted, cv2.TM_CCOEFF_NORMED).max())
+        if found > best:
+            best, at = found, tried
+        if best >= enough or best < least.get(number, -1.0):
+            break
+    return best, at
