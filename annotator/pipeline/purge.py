@@ -12,8 +12,9 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import delete, insert, or_, select
 from sqlalchemy.orm import Session
 
 from annotator.errors import ConfigurationError, InputError
@@ -221,6 +222,7 @@ def _purge_rows(session: Session, target: Target, report: PurgeReport) -> None:
             empty_person(session, session.get_one(PersonRow, row.id))
         if target.image is not None:
             image = session.get_one(ImageRow, target.image.id)
+            _forget(session, image.sha256, set(subjects))
             if image.state == ImageState.DONE:
                 image.version = None  # the others on it are looked at again, without this one
             report.left.append(f"{image.name} still shows the person; purge the image to remove it too")
@@ -235,3 +237,24 @@ def _purge_rows(session: Session, target: Target, report: PurgeReport) -> None:
     report.events += len(gone)
     session.execute(delete(FailureRow).where(FailureRow.subject.in_(subjects)))
     session.add(EventRow(kind="purged", subject=target.subject, data={}))
+
+
+def _forget(session: Session, sha256: str, names: set[str]) -> None:
+    """Corrections of an image name everybody on it, with the boxes of before; these people are taken out.
+
+    Events are never changed, so another one takes the place of each.
+    """
+    for event in session.scalars(select(EventRow).where(EventRow.subject == sha256)).all():
+        data = _without(event.data, names)
+        if data != event.data:
+            values = {"id": event.id, "at": event.at, "kind": event.kind, "subject": event.subject, "data": data}
+            session.execute(delete(EventRow).where(EventRow.id == event.id))
+            session.execute(insert(EventRow).values(**values))
+
+
+def _without(data: Any, names: set[str]) -> Any:
+    if isinstance(data, dict):
+        return {key: _without(value, names) for key, value in data.items() if key not in names}
+    if isinstance(data, list):
+        return [_without(value, names) for value in data if not isinstance(value, str) or value not in names]
+    return data

@@ -105,7 +105,8 @@ class _Run:
             mixed_precision=recipe.precision, cpu=place.device == "cpu", step_scheduler_with_optimizer=False
         )
         config = sized(recipe.size, recipe.stage, recipe.drop)
-        self.model = start(config, recipe.init, recipe.seed)
+        # convolutions of crops that lie this way take a fifth less time with weights that do too
+        self.model = start(config, recipe.init, recipe.seed).to(memory_format=torch.channels_last)
         self.meta: ModelMeta = getattr(self.model, "meta", None) or ModelMeta.of(config, 0.0, MAX_AGE)
         self._identity = {"recipe": recipe.as_dict(), "dataset": dataset.id, "training": training}
         people = {name: dataset.splits[name] for name in (training, validation)}
@@ -130,7 +131,8 @@ class _Run:
         self.samples = _Samples(self.crops, Order(weights[rows], recipe.seed), recipe)
         self.learner: nn.Module = Taught(self.model) if recipe.stem_readers else self.model
         self.average = Average(self.model, recipe.average)
-        optimizer = torch.optim.AdamW(decay_groups(self.learner, recipe.decay), lr=recipe.rate, betas=(0.9, 0.98))
+        groups = decay_groups(self.learner, recipe.decay)
+        optimizer = torch.optim.AdamW(groups, lr=recipe.rate, betas=(0.9, 0.98), fused=True)
         device = self.accelerator.device
         self.average.model.to(device)
         self.density = torch.from_numpy(density_weights(ages)).float().to(device)

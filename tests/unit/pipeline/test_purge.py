@@ -152,6 +152,21 @@ def test_a_person_goes_and_the_others_stay(
     assert not nothing_is_known_of(store, other)
 
 
+def test_corrections_forget_a_person_and_keep_the_others(store: Store, settings: Settings, project: list[str]) -> None:
+    gone, other = project[0], project[1]
+    boxes, moved = {"body": [1.0, 2.0, 30.0, 40.0], "face": None, "active": True}, [[1.0, 2.0, 30.0, 41.0], None]
+    both = {"moved": {gone: moved, other: moved}, "closed": [gone], "before": {gone: boxes, other: boxes}}
+    with store.write() as session:
+        found = select(ImageRow.sha256).join(PersonRow).where(PersonRow.person_id == gone)
+        sha256 = session.scalars(found).one()
+        session.add(EventRow(kind="corrected", subject=sha256, data={"annotation": 7, **both}))
+    remove(store, settings, gone)
+    assert mentions(store, gone) == ["person"]
+    with store.read() as session:
+        kept = session.scalar(select(EventRow.data).where(EventRow.kind == "corrected"))
+    assert kept == {"annotation": 7, "moved": {other: moved}, "closed": [], "before": {other: boxes}}
+
+
 def test_a_person_who_is_drawn_or_given_again_goes_again(
     store: Store, settings: Settings, project: list[str], tmp_path: Path
 ) -> None:
