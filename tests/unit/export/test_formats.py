@@ -14,6 +14,7 @@ from PIL import Image
 
 from annotator.domain import Box, Gender
 from annotator.errors import InputError
+from annotator.export import spool
 from annotator.export.diff import diff
 from annotator.export.manifest import Recipe
 from annotator.images.crops import plain_crop
@@ -142,3 +143,21 @@ def test_a_comparison_names_what_changed(tmp_path: Path, recipe: Recipe) -> None
     assert diff(tmp_path / "a", tmp_path / "a").same_id
     with pytest.raises(InputError, match="annotator export"):
         diff(tmp_path / "a", tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["lagenda", "llava", "parquet"])
+@pytest.mark.parametrize(("images_a_range", "ranges"), [(3, 100), (1, 4)])
+def test_ranges_of_images_change_no_byte(
+    kind: str, images_a_range: int, ranges: int, tmp_path: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is sorted in parts, as a million people are, is sorted as a whole."""
+    rows = people(tmp_path)
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    write_rows(whole, rows, recipe=recipe, kind=kind, images="crop", split=SPLIT)
+    for name, value in (("_RANGE", images_a_range), ("_RANGES", ranges), ("_HAND", 7), ("_BATCH", 2)):
+        monkeypatch.setattr(spool, name, value)
+    write_rows(parts, rows[::-1], recipe=recipe, kind=kind, images="crop", split=SPLIT)
+    files = sorted(path.relative_to(whole) for path in whole.rglob("*") if path.is_file())
+    assert files == sorted(path.relative_to(parts) for path in parts.rglob("*") if path.is_file())
+    for file in files:
+        assert (parts / file).read_bytes() == (whole / file).read_bytes(), file
