@@ -161,7 +161,12 @@ class Spool:
         folder.mkdir()
         self._folder, self._people = folder, str(folder / "people.parquet")
         self._db = duckdb.connect(
-            config={"memory_limit": MEMORY, "threads": THREADS, "temp_directory": str(folder / "spill")}
+            config={
+                "memory_limit": MEMORY,
+                "threads": THREADS,
+                "temp_directory": str(folder / "spill"),
+                "autoinstall_known_extensions": False,  # nothing comes from the network
+            }
         )
         self._db.execute(_SCHEMA)
         self._placed = _Notes(self._append, "placed", _PLACED)

@@ -172,7 +172,8 @@ def people(store: Store, choice: Choice) -> Iterator[Any]:
         "oldest": float(MAX_AGE),
     }
     read = partial(_after, store, choice.since)
-    with duckdb.connect(config={"threads": 2}) as joiner, ThreadPoolExecutor(1) as pool:
+    alone: dict[str, Any] = {"threads": 2, "autoinstall_known_extensions": False}  # nothing comes from the network
+    with duckdb.connect(config=alone) as joiner, ThreadPoolExecutor(1) as pool:
         joiner.create_function("confidence", confidence, ["DOUBLE", "DOUBLE"], "DOUBLE", null_handling=SPECIAL)
         coming = pool.submit(read, 0)
         while (found := coming.result()) is not None:
