@@ -8,8 +8,12 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
+from sqlalchemy import select
 
 from annotator.demo import DEMO_NOTICE
+from annotator.jobs.dues import ASKED, START_TRAINING
+from annotator.store.session import open_store
+from annotator.store.tables import EventRow
 from tests.helpers.browsing import PATIENCE, shoot, upload
 
 pytestmark = [
@@ -79,6 +83,23 @@ def test_a_drawn_person_whom_nobody_found_gets_gender_and_age(page: Page, runnin
     (submitted,) = running.client.task(task)["annotations"]
     drawn = [item for item in submitted["result"] if item.get("value", {}).get("width") == _drawn_width(submitted)]
     assert {item["type"] for item in drawn} >= {"rectanglelabels", "choices", "number"}
+
+
+def test_the_button_start_training_files_a_retraining(page: Page, running: Any) -> None:
+    """The last button of the chain that ends in a better model: its request reaches the backend and is kept."""
+    page.goto(f"{running.studio.server.url}/projects/{running.project}/settings/ml", wait_until="commit")
+    page.get_by_role("button", name="Machine learning model options").click(timeout=PATIENCE)
+    page.get_by_text("Start Training", exact=True).first.click(timeout=20_000)
+    confirm = page.get_by_role("button", name="Start Training")
+    confirm.last.click(timeout=20_000)
+    with open_store(running.settings.resolved_database_url) as store:
+        for _ in range(60):
+            with store.read() as session:
+                asked = session.scalars(select(EventRow.data).where(EventRow.subject == ASKED)).all()
+            if asked:
+                break
+            page.wait_for_timeout(500)
+    assert [one["action"] for one in asked] == [START_TRAINING]
 
 
 def _drawn_width(annotation: dict[str, Any]) -> float:
