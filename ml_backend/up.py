@@ -14,7 +14,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import typer
@@ -25,23 +26,39 @@ from annotator.labelstudio.server import LOOPBACK, free_port, require_free
 from ml_backend.studio import Plan, Studio, draw_pictures, make_project
 
 WAIT_SECONDS = 300.0
+SHORT_SECONDS, SHORT_LIVES = 30.0, 4
+"""What ends so soon after its start, so often in a row, is not started once more."""
+
+
+@dataclass(slots=True)
+class _Part:
+    name: str
+    command: tuple[str, ...]
+    process: subprocess.Popen[bytes]
+    started: float
+    short_lives: int = 0
 
 
 class Processes:
-    """Programs that run until they are all stopped, the last started first; what each writes is in a file."""
+    """Programs that run until they are all stopped, the last started first; what each writes is in a file.
+
+    One that ends by itself is started again, as containers are.
+    """
 
     def __init__(self, logs: Path, environment: dict[str, str]) -> None:
         self._logs, self._environment = logs, environment
-        self._running: list[tuple[str, subprocess.Popen[bytes]]] = []
+        self._running: list[_Part] = []
         logs.mkdir(parents=True, exist_ok=True)
 
     def start(self, name: str, *command: str) -> None:
         """Start one more, in a session of its own so that Ctrl-C reaches us alone."""
+        self._running.append(_Part(name, command, self._spawn(name, command), time.monotonic()))
+
+    def _spawn(self, name: str, command: Sequence[str]) -> subprocess.Popen[bytes]:
         with (self._logs / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen(
+            return subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment, start_new_session=True
             )
-        self._running.append((name, process))
 
     def run(self, *command: str) -> None:
         """Run one to its end.
@@ -54,33 +71,50 @@ class Processes:
             raise ServiceError(f"{' '.join(command[-3:])}: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
 
     def check(self) -> None:
-        """Make sure that all of them run.
+        """Start those again that have ended.
 
         Raises:
-            ServiceError: one has ended; names its log.
+            ServiceError: one ends again and again soon after its start; names its log.
         """
-        for name, process in self._running:
-            if process.poll() is not None:
-                raise ServiceError(f"{name} has ended; see {self._logs / name}.log")
+        for part in self._running:
+            code = part.process.poll()
+            if code is None:
+                continue
+            part.short_lives = part.short_lives + 1 if time.monotonic() - part.started < SHORT_SECONDS else 0
+            if part.short_lives == SHORT_LIVES:
+                raise ServiceError(
+                    f"{part.name} has ended {SHORT_LIVES} times soon after its start; see {self._logs / part.name}.log"
+                )
+            _kill_group(part.process.pid)  # what it had started itself would go on beside the new one
+            why = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+            typer.echo(
+                f"{part.name} has ended ({why}) and is started again; see {self._logs / part.name}.log", err=True
+            )
+            part.process, part.started = self._spawn(part.name, part.command), time.monotonic()
 
     def close(self) -> None:
         """Stop them in order: a worker finishes its batch."""
-        for name, process in reversed(self._running):
-            if process.poll() is None:
-                process.terminate()
+        for part in reversed(self._running):
+            if part.process.poll() is None:
+                part.process.terminate()
                 try:
-                    process.wait(60)
+                    part.process.wait(60)
                 except subprocess.TimeoutExpired:
-                    typer.echo(f"{name} does not end; killing it", err=True)
-                    os.killpg(process.pid, signal.SIGKILL)
-                    process.wait()
+                    typer.echo(f"{part.name} does not end; killing it", err=True)
+                    _kill_group(part.process.pid)
+                    part.process.wait()
+
+
+def _kill_group(leader: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
 
 
 def run(plan: Plan, pictures: int) -> None:
     """Bring everything up, print where it is, and stay until interrupted.
 
     Raises:
-        ServiceError: a program is not installed, a port is taken, or something ended by itself.
+        ServiceError: a program is not installed, a port is taken, or something does not stay up.
     """
     redis = shutil.which("redis-server")
     if redis is None:
