@@ -72,8 +72,9 @@ def test_plain_layers_equal_the_reference_one_by_one(
 
 
 def test_bfloat16_is_within_its_rounding(golden_weights: Callable[[str], Path], recipe: ModuleType) -> None:
+    """0.022 on processors that multiply in bfloat16 themselves; the smallest mistake of layout costs 0.066."""
     model = load_model(golden_weights("d1_224_face"), accelerated=False).to(torch.bfloat16)
     inputs = torch.from_numpy(recipe.model_inputs("d1_224_face")["full"]).to(torch.bfloat16)
     with torch.inference_mode():
         outputs = model(inputs).float().numpy()
-    recipe.compare("d1_224_face", {"full": outputs}, atol=2e-2)
+    recipe.compare("d1_224_face", {"full": outputs}, atol=4e-2)
