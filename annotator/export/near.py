@@ -8,9 +8,8 @@ pixel of a small grey copy, so that hashes that are alike by chance join nobody.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,23 +25,11 @@ THOROUGH_IMAGES = 200_000
 """Up to here bands may differ in two bits; among more images that would compare too many by chance."""
 
 _QUERIES = 50_000
-_LOOKS = 512
-LOOKERS = 4
-"""Threads that look at candidates."""
 
 _SIZES = [(height, width) for (_, height), (_, width) in WINDOWS]
 _SIZE_OF = [_SIZES.index(size) for size in _SIZES]
 """For each window the first one of its size: a look at one of them is a look at all places."""
 Numbers = NDArray[np.int64]
-
-
-class _Candidate(NamedTuple):
-    """An image (``part``, perhaps mirrored) that may show what lies in a window of another one."""
-
-    part: int
-    whole: int
-    window: int
-    is_mirrored: bool
 
 
 class Fingerprints(Protocol):
@@ -128,31 +115,18 @@ def near_groups(fingerprints: Fingerprints) -> list[int]:
     joined = Joined(len(fingerprints))
     owners, hashes = _whole(fingerprints)
     index = _Index(hashes, len(fingerprints) <= THOROUGH_IMAGES)
-    with ThreadPoolExecutor(LOOKERS) as pool:
-        for images, windows, queries in _queries(fingerprints):
-            seen: set[tuple[int, int, int]] = set()
-            for asked, found in index.near(queries):
-                fresh = []
-                for query, row in zip(asked.tolist(), found.tolist(), strict=True):
-                    one = _Candidate(int(owners[row]), int(images[query]), int(windows[query]), bool(row % 2))
-                    key = (one.whole, row, _SIZE_OF[one.window])
-                    if one.whole != one.part and key not in seen:
-                        seen.add(key)
-                        fresh.append(one)
-                _join(joined, fresh, fingerprints, pool)
+    for images, windows, queries in _queries(fingerprints):
+        seen: set[tuple[int, int, int]] = set()
+        for asked, found in index.near(queries):
+            for query, row in zip(asked.tolist(), found.tolist(), strict=True):
+                whole, part, window = int(images[query]), int(owners[row]), int(windows[query])
+                key = (whole, row, _SIZE_OF[window])
+                if whole == part or key in seen or joined.find(whole) == joined.find(part):
+                    continue
+                seen.add(key)
+                if _same(fingerprints[part], fingerprints[whole], window, mirrored=bool(row % 2)):
+                    joined.join(whole, part)
     return [joined.find(number) for number in range(len(fingerprints))]
-
-
-def _join(
-    joined: Joined, candidates: Sequence[_Candidate], fingerprints: Fingerprints, pool: ThreadPoolExecutor
-) -> None:
-    """Look at all candidates that are not known to belong together."""
-    for start in range(0, len(candidates), _LOOKS):
-        few = [one for one in candidates[start : start + _LOOKS] if joined.find(one.whole) != joined.find(one.part)]
-        looks = [pool.submit(_same, fingerprints[one.part], fingerprints[one.whole], one) for one in few]
-        for one, look in zip(few, looks, strict=True):
-            if look.result():
-                joined.join(one.whole, one.part)
 
 
 def _whole(fingerprints: Iterable[Fingerprint]) -> tuple[Numbers, Hashes]:
@@ -187,6 +161,6 @@ def _stacked(
     return np.array(images, np.int64), np.concatenate(windows).astype(np.int64), np.concatenate(hashes)
 
 
-def _same(part: Fingerprint, whole: Fingerprint, candidate: _Candidate) -> bool:
-    grey = np.ascontiguousarray(part.grey[:, ::-1]) if candidate.is_mirrored else part.grey
-    return looks_like(grey, whole.grey, candidate.window)
+def _same(part: Fingerprint, whole: Fingerprint, window: int, *, mirrored: bool) -> bool:
+    grey = np.ascontiguousarray(part.grey[:, ::-1]) if mirrored else part.grey
+    return looks_like(grey, whole.grey, window)

@@ -85,7 +85,7 @@ SELECT file_row_number AS number, person_id, sha256,
     {", ".join(f"CASE WHEN age IS NOT NULL OR gender IS NOT NULL THEN {name} END AS {name}" for name in LABEL_COLUMNS)}
 FROM read_parquet($people, file_row_number = true)
 """  # noqa: S608 - made of the constants above
-_SORTED = (
+_TABLES = (
     f"CREATE TABLE person AS SELECT number, person_id, sha256, whole_age, letter, {_CORNERS}, source FROM ({_PEOPLE})",  # noqa: S608
     """
 CREATE TABLE image AS
@@ -97,11 +97,11 @@ FROM (
     }) AS one FROM read_parquet($people) GROUP BY sha256
 ) ORDER BY one.sha256
 """,
-    """
+)
+_SHOWN = """
 CREATE VIEW shown AS SELECT person.*, split FROM person JOIN image USING (sha256)
 WHERE face_x0 >= 0 OR body_x0 >= 0
-""",
-)
+"""
 _PLACED = pa.schema(
     [
         *(("sha256", pa.string()), ("final", pa.string()), ("key", pa.string()), ("file_sha256", pa.string())),
@@ -126,14 +126,12 @@ def _moved_corner(name: str) -> str:
     )
 
 
-_DEALT = (
-    """
+_FILE = """
 CREATE TABLE file AS
 SELECT sha256, split, final, "left", top, ((row_number() OVER (ORDER BY final) - 1) // $images_a_range)::INT AS range
 FROM placed JOIN image USING (sha256) ORDER BY final
-""",
-    "CREATE TABLE cut AS SELECT crop.*, range FROM crop JOIN file USING (sha256) ORDER BY range",
-)
+"""
+_CUT = "CREATE TABLE cut AS SELECT crop.*, range FROM crop JOIN file USING (sha256) ORDER BY range"
 _LINES = f"""
 SELECT final AS img_name, person.sha256 AS image_sha256, split, person_id, whole_age, letter,
     {", ".join(map(_moved_corner, CORNERS))}, {_LABEL}, crop.name AS crop
@@ -185,8 +183,9 @@ class Spool:
         with pq.ParquetWriter(self._people, PEOPLE, compression="lz4", use_dictionary=False) as writer:
             for table in tables:
                 writer.write_table(table)
-        for statement in _SORTED:
-            self._run(statement, people=self._people)
+        for statement in _TABLES:
+            self._db.execute(statement, {"people": self._people})
+        self._db.execute(_SHOWN)
         twice = "SELECT person_id FROM person GROUP BY person_id HAVING count(*) > 1 ORDER BY person_id LIMIT 1"
         if found := self._db.execute(twice).fetchone():
             raise InputError(f"a person comes twice in the rows to export: {found[0]}")
@@ -345,8 +344,8 @@ class Spool:
         """
         (images,) = self._db.execute("SELECT count(*) FROM image").fetchone() or (0,)
         size = max(_RANGE, -(-images // _RANGES))
-        for statement in _DEALT:
-            self._run(statement, images_a_range=size)
+        self._db.execute(_FILE, {"images_a_range": size})
+        self._db.execute(_CUT)
         ranges = self._db.execute("SELECT range FROM person JOIN file USING (sha256) ORDER BY number").fetchnumpy()
         files = [self._folder / f"range-{number}.parquet" for number in range(-(-images // size))]
         dealt = 0
@@ -363,12 +362,8 @@ class Spool:
                 dealt += len(hand)
         return files
 
-    def _run(self, statement: str, **values: object) -> None:
-        """A statement with those of the values that it names."""
-        self._db.execute(statement, {name: value for name, value in values.items() if f"${name}" in statement})
-
     def _append(self, table: str, rows: Any) -> None:
-        self._with(rows, f"INSERT INTO {table} SELECT * FROM incoming")  # noqa: S608 - tables of this module
+        self._db.from_arrow(rows).insert_into(table)
 
     def _with(self, rows: Any, statement: str) -> None:
         """Run a statement that reads ``rows`` as the table ``incoming``."""

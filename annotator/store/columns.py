@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
+import psycopg
 import pyarrow as pa
 from psycopg import OperationalError
 from psycopg.pq import ExecStatus
@@ -52,7 +53,7 @@ def _copy_out(connection: Connection, sql: str) -> bytes:
     Raises:
         OperationalError: the server said no, or went away.
     """
-    server: PGconn = connection.connection.driver_connection.pgconn  # type: ignore[union-attr]
+    server: PGconn = cast("psycopg.Connection[Any]", connection.connection.driver_connection).pgconn
     result = server.exec_(sql.encode())
     if result.status != ExecStatus.COPY_OUT:
         raise OperationalError(result.get_error_message())
