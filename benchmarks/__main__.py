@@ -16,6 +16,7 @@ NAMES = (
     "night",
     "million",
     "training",
+    "finetuning",
     "backend",
     "review",
 )

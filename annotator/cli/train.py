@@ -107,6 +107,7 @@ def train_mllm(
     checkpointing: Annotated[bool, typer.Option("--checkpointing", help="Less memory, a third more time.")] = False,
     device: Annotated[str, typer.Option(help="auto or cpu; several GPUs by accelerate launch.")] = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Processes that read pictures.")] = 0,
+    cache_gb: Annotated[float, typer.Option(min=0, help="Pictures are kept on disk where they fit into this.")] = 8.0,
     seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -127,7 +128,7 @@ def train_mllm(
         precision=_one_of(precision, "float32", "bfloat16"), checkpointing=checkpointing, seed=seed,
     )  # fmt: skip
     result = fine_tune(
-        read_conversations(dataset), recipe, out, device=device, workers=workers,
+        read_conversations(dataset), recipe, out, device=device, workers=workers, cache_bytes=cache_gb * 1e9,
         say=lambda text: typer.echo(text, err=True),
     )  # fmt: skip
     if as_json:

@@ -18,6 +18,9 @@ Ints = NDArray[np.int64]
 CS_SLACK = 1e-6
 """Years by which an error may exceed the limit of a cumulative score: float32 predictions miss it by rounding."""
 
+GENDER_YEARS = 10.0
+"""Years that a wrong gender weighs where one number has to say which of two models is better."""
+
 
 def same_shape(predicted: NDArray[np.generic], true: NDArray[np.generic]) -> None:
     """Refuse arrays that do not pair up.
@@ -46,6 +49,16 @@ def age_errors(predicted: Floats, true: Floats) -> Floats:
 def absolute_errors(predicted: Floats, true: Floats) -> Floats:
     """``|e|`` in years of each person, ``(n,)``; their mean is the MAE."""
     return np.abs(age_errors(predicted, true))
+
+
+def balance(age: float, gender: float) -> float:
+    """One number in years for a mean age error and a share of wrong genders; what is unknown (NaN) costs nothing.
+
+    Examples:
+        >>> balance(3.0, 0.02), balance(3.0, float("nan"))
+        (3.2, 3.0)
+    """
+    return float(np.nan_to_num(age) + GENDER_YEARS * np.nan_to_num(gender))
 
 
 def hits(predicted: Floats, true: Floats, limit: float = 5.0) -> Floats:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from annotator.errors import InputError
 from annotator.evaluation.bootstrap import Comparison, paired_bootstrap
+from annotator.evaluation.metrics import GENDER_YEARS, balance
 from annotator.export.manifest import read_manifest
 from annotator.export.reading import checked_manifest, image_splits
 from annotator.images.decode import decode
@@ -90,7 +91,9 @@ def promote(store: Store, settings: Settings, name: str, dataset: Path) -> Promo
     """Compare a trained model with the one in its place on ``dataset``'s held-out people; use it if it is not worse.
 
     It is worse where the 95 % interval of the paired difference, of the age's error or of the gender's, lies above
-    zero: then nothing changes. The next `annotator prelabel`, and the next batch of a night, uses a promoted model.
+    zero, or where both differences together do (:func:`~annotator.evaluation.metrics.balance`): few people show no
+    interval above zero, and a chain of models that are each a little worse must not come to be used. Then nothing
+    changes. The next `annotator prelabel`, and the next batch of a night, uses a promoted model.
 
     Raises:
         UnknownName: there is no trained model of that name.
@@ -111,8 +114,15 @@ def promote(store: Store, settings: Settings, name: str, dataset: Path) -> Promo
         for ours, theirs in ((new.age, old.age), (new.gender, old.gender))
     )
     worse = [what for what, one in (("age", age), ("gender", gender)) if one.difference.low > 0]
-    why = f"worse in {' and '.join(worse)}" if worse else "not worse in age or gender"
-    found = Promotion(name, incumbent, len(people), age, gender, _scores(new), _scores(old), not worse, why, unknown)
+    together = balance(age.difference.value, gender.difference.value)
+    why = "not worse in age or gender"
+    if worse:
+        why = f"worse in {' and '.join(worse)}"
+    elif together > 0:
+        share = 1 / GENDER_YEARS
+        why = f"worse on balance by {together:.2g} years, where {share:.0%} more wrong genders are a year"
+    accepted = not worse and together <= 0
+    found = Promotion(name, incumbent, len(people), age, gender, _scores(new), _scores(old), accepted, why, unknown)
     if found.accepted:
         keep_trained(settings, replace(model, scores=found.scores, promoted=True))
     facts = {

@@ -23,8 +23,9 @@ class Augmentation:
         drop_face, drop_body: probability that the one is blackened where the other is there, so that either alone is
             enough for an answer.
         mirror: probability that both are mirrored.
-        shift: standard deviation of a shift and of a change of size, as a share of the side; boxes of detectors are
-            never exact.
+        shift: standard deviation of a shift, as a share of the side; boxes of detectors are never exact. Crops move by
+            whole pixels, so that nothing of them is blurred.
+        resize: standard deviation of a change of size, as a share of the side; small crops lose fine lines by it.
         brightness: largest relative change of brightness.
     """
 
@@ -34,6 +35,7 @@ class Augmentation:
     drop_body: float = 0.0
     mirror: float = 0.5
     shift: float = 0.02
+    resize: float = 0.02
     brightness: float = 0.08
 
     def __call__(self, crops: Crops, seen: NDArray[np.bool_], rng: np.random.Generator) -> Crops:
@@ -41,7 +43,7 @@ class Augmentation:
         crops = crops.copy()
         draws = rng.random(4)  # always as many, so that one option changes no other's draws
         strength, light = rng.uniform(0.2, 1.0), rng.uniform(-self.brightness, self.brightness)
-        moves = rng.normal(0.0, self.shift, (2, 3)) if self.shift else np.zeros((2, 3))
+        moves = rng.normal(0.0, 1.0, (2, 3)) * (self.shift, self.shift, self.resize)
         if seen.all() and draws[0] < self.drop_face:
             crops[0] = 0
         elif seen.all() and draws[0] > 1.0 - self.drop_body:
@@ -49,7 +51,7 @@ class Augmentation:
         elif seen[0] and draws[1] < self.blur:
             crops[0] = blur(crops[0], strength * self.blur_strength)
         for slot in range(2):
-            if self.shift and crops[slot].any():
+            if moves[slot].any() and crops[slot].any():
                 crops[slot] = move(crops[slot], *moves[slot].tolist())
         if self.brightness:
             crops = cv2.convertScaleAbs(crops.reshape(-1, crops.shape[2] * 3), alpha=1.0 + light).reshape(crops.shape)
@@ -63,10 +65,10 @@ def blur(crop: Crops, sigma: float) -> Crops:
 
 
 def move(crop: Crops, right: float, down: float, grow: float) -> Crops:
-    """``(side, side, 3)`` moved and scaled by shares of its side, black where nothing is left."""
+    """``(side, side, 3)`` moved by shares of its side, rounded to pixels, and scaled; black where nothing is left."""
     side = len(crop)
     scale = 1.0 + grow
     centre = side / 2 * (1 - scale)
-    matrix = np.array([[scale, 0, centre + right * side], [0, scale, centre + down * side]])
+    matrix = np.array([[scale, 0, centre + round(right * side)], [0, scale, centre + round(down * side)]])
     moved: Crops = cv2.warpAffine(crop, matrix, (side, side), flags=cv2.INTER_LINEAR)
     return moved

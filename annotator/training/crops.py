@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +16,7 @@ from annotator.images.crops import face_crop, letterbox, person_crop
 from annotator.images.decode import decode
 from annotator.predictors.base import Pixels
 from annotator.training.people import KnownPerson
+from annotator.training.stored import keep_rows, stored_name
 
 Crops = NDArray[np.uint8]
 
@@ -53,27 +52,29 @@ def store_crops(
     dataset: str,
     *,
     max_bytes: float,
-    step: Callable[[int], None] = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> CropStore:
     """All crops in a file of ``folder`` where they fit into ``max_bytes``, else none; made once for each dataset."""
-    key = hashlib.sha256(json.dumps([dataset, name, side, len(people)]).encode()).hexdigest()[:16]
-    place, known = folder / f"{name}-{key}.npy", folder / f"{name}-{key}.seen.npy"
+    key = stored_name(name, dataset, name, side, len(people))
+    place, known = folder / f"{key}.npy", folder / f"{key}.seen.npy"
     size = len(people) * 2 * side * side * 3
     if size > max_bytes:
         # whether a crop is usable is then found out when it is asked for
         boxes = [[person.face is not None, person.body is not None] for person in people]
         return CropStore(people, side, None, np.array(boxes, np.bool_).reshape(-1, 2))
-    if not known.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        pixels = np.lib.format.open_memmap(place, "w+", np.uint8, (len(people), 2, side, side, 3))
-        seen = np.zeros((len(people), 2), np.bool_)
+    seen = np.zeros((len(people), 2), np.bool_)
+
+    def crops_of_all() -> Iterator[Crops]:
         with ThreadPoolExecutor() as pool:
             for row, (crops, there) in enumerate(pool.map(lambda person: cut(person, side), people)):
-                pixels[row], seen[row] = crops, there
-                step(1)
-        pixels.flush()
+                seen[row] = there
+                yield crops
         np.save(known, seen)
-    return CropStore(people, side, np.load(place, mmap_mode="r"), np.load(known))
+
+    if not known.is_file():  # one without the other is of no use
+        place.unlink(missing_ok=True)
+    pixels = keep_rows(place, (len(people), 2, side, side, 3), crops_of_all(), say)
+    return CropStore(people, side, pixels, np.load(known))
 
 
 def cut(person: KnownPerson, side: int) -> tuple[Crops, NDArray[np.bool_]]:

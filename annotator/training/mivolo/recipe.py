@@ -72,9 +72,9 @@ def usual(stage: int, size: str) -> Recipe:
     recipe = replace(STAGE_1 if stage == 1 else STAGE_2, size=size)
     if size != "tiny":
         return recipe
-    # crops of 64 pixels that are moved lose the fine lines that tell an age, which those of the validation have
-    sharp = replace(recipe.augmentation, blur=0.05, shift=0.0)
+    # crops of 64 pixels that are resized lose the fine lines that tell an age, which those of the validation have
+    sharp = replace(recipe.augmentation, blur=0.05, shift=0.01, resize=0.0)
     return replace(
-        recipe, init="random", steps=1600, batch=64, rate=1.5e-3, decay=0.03, drop=0.02, age_share=160.0,
+        recipe, init="random", steps=1600, batch=64, rate=1.5e-3, decay=0.03, drop=0.02, age_share=120.0,
         linear_from=3.0, stem_readers=1 / 3, augmentation=sharp, evaluate_every=200,
     )  # fmt: skip

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from annotator.errors import InputError
+from annotator.evaluation.metrics import balance
 from annotator.export.tail import TailWeights
 from annotator.files import write_whole
 from annotator.predictors.mivolo.architecture import ModelMeta
@@ -111,10 +112,15 @@ class _Run:
         self._identity = {"recipe": recipe.as_dict(), "dataset": dataset.id, "training": training}
         people = {name: dataset.splits[name] for name in (training, validation)}
         cache = place.out / "crops"
-        self.crops, self.validation = (
-            store_crops(people[name], config.img_size, cache, name, dataset.id, max_bytes=place.cache_bytes)
-            for name in (training, validation)
-        )
+        with (
+            self.accelerator.local_main_process_first()
+        ):  # one of a machine's processes makes them, the others map them
+            self.crops, self.validation = (
+                store_crops(
+                    people[name], config.img_size, cache, name, dataset.id, max_bytes=place.cache_bytes, say=place.say
+                )
+                for name in (training, validation)
+            )
         self._prepare()
 
     def _prepare(self) -> None:
@@ -231,7 +237,7 @@ class _Run:
         log.add(self.step, {"training": loss, **scores})
         mae = scores[f"{next(iter(shown))}/mae"]
         accuracy = scores[f"{next(iter(shown))}/gender_accuracy"]
-        score = mae + 10.0 * (0.0 if math.isnan(accuracy) else 1.0 - accuracy)  # ten wrong genders weigh like a year
+        score = balance(mae, 1.0 - accuracy)
         self.place.say(
             f"step {self.step:,} of {self.recipe.steps:,}: loss {loss:.3f}, validation MAE {mae:.2f}, "
             f"gender {accuracy:.1%}, {speed:.0f} samples/s"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,10 @@ from annotator.predictors.llava.parsing import parse_answer
 from annotator.predictors.llava.preprocess import normalise, preprocess
 from annotator.predictors.llava.prompt import IMAGE_MARK
 from annotator.training.mllm.script import Script, padded
+from annotator.training.stored import Array, keep_rows, stored_name
+
+KNOWN_ROWS = 4096
+"""Rows of ids that are kept for the next batches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +80,13 @@ def _conversation(folder: Path, entry: dict[str, Any]) -> Conversation:
 
 
 class Pictures(torch.utils.data.Dataset[dict[str, Any]]):
-    """Conversations with their picture as the vision tower sees it, ``(side, side, 3)`` uint8."""
+    """Conversations with their picture as the vision tower sees it, ``(side, side, 3)`` uint8.
 
-    def __init__(self, conversations: Sequence[Conversation], side: int) -> None:
-        self.conversations, self._side = conversations, side
+    ``pixels`` has all of them, ``(n, side, side, 3)``; without it a picture is read when it is asked for.
+    """
+
+    def __init__(self, conversations: Sequence[Conversation], side: int, pixels: Array | None = None) -> None:
+        self.conversations, self._side, self._pixels = conversations, side, pixels
 
     def __len__(self) -> int:
         return len(self.conversations)
@@ -92,6 +101,9 @@ class Pictures(torch.utils.data.Dataset[dict[str, Any]]):
         Raises:
             InputError: it is gone or cannot be read.
         """
+        if self._pixels is not None:
+            row: Pixels = self._pixels[number]
+            return row
         path = self.conversations[number].image
         try:
             with Image.open(path) as image:
@@ -100,14 +112,45 @@ class Pictures(torch.utils.data.Dataset[dict[str, Any]]):
             raise InputError(f"cannot read {path}: {error}") from error
 
 
+def store_pictures(
+    conversations: Sequence[Conversation],
+    side: int,
+    folder: Path,
+    name: str,
+    dataset: str,
+    *,
+    max_bytes: float,
+    say: Callable[[str], None] = lambda _: None,
+) -> Pictures:
+    """Pictures in a file of ``folder`` where they fit into ``max_bytes``, made once for each dataset; else unmade."""
+    unmade = Pictures(conversations, side)
+    shape = (len(conversations), side, side, 3)
+    if math.prod(shape) > max_bytes:
+        return unmade
+    place = folder / f"{stored_name(name, dataset, name, side, len(conversations))}.npy"
+    with ThreadPoolExecutor() as pool:
+        rows = pool.map(unmade.picture, range(len(conversations))) if not place.is_file() else ()
+        return Pictures(conversations, side, keep_rows(place, shape, rows, say))
+
+
 class Collator:
     """Batches for the model: ids padded on the right, pictures normalised."""
 
     def __init__(self, script: Script, pad: int, dtype: torch.dtype) -> None:
         self._script, self._pad, self._dtype = script, pad, dtype
+        self._known: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
         """One batch."""
-        ids = [self._script.row(row["question"], row["answer"]) for row in rows]
+        ids = [self._ids(row["question"], row["answer"]) for row in rows]
         pixels = torch.from_numpy(np.stack([row["pixels"] for row in rows]))
         return {**padded(ids, self._pad), "pixel_values": normalise(pixels, self._dtype)}
+
+    def _ids(self, question: str, answer: str) -> tuple[list[int], list[int]]:
+        """One question has a few hundred answers, so most rows were tokenised before."""
+        said = question, answer
+        if said not in self._known:
+            if len(self._known) >= KNOWN_ROWS:
+                self._known.clear()
+            self._known[said] = self._script.row(question, answer)
+        return self._known[said]

@@ -22,7 +22,7 @@ from annotator.predictors.llava.prompt import usual_template
 from annotator.predictors.llava.vision import SquareVision, vision_of
 from annotator.predictors.weights import weights_digest
 from annotator.training.logs import RunLog
-from annotator.training.mllm.conversations import Collator, Conversations, Pictures
+from annotator.training.mllm.conversations import Collator, Conversations, store_pictures
 from annotator.training.mllm.recipe import Recipe, memory_needed
 from annotator.training.mllm.script import Script
 from annotator.training.mllm.trainer import MODEL_NAME, LlavaTrainer
@@ -50,6 +50,7 @@ def fine_tune(
     *,
     device: str = "auto",
     workers: int = 0,
+    cache_bytes: float = 8e9,
     say: Callable[[str], None] = lambda _: None,
     training: str = "train",
     validation: str = "val",
@@ -73,6 +74,34 @@ def fine_tune(
     }
     identity = json.dumps(facts, indent=2, sort_keys=True) + "\n"
     _check_run(out, identity)
+    trainer = make_trainer(
+        data, recipe, out, device=device, workers=workers, cache_bytes=cache_bytes, say=say,
+        splits=(training, validation),
+    )  # fmt: skip
+    write_whole(out / RUN_NAME, identity.encode())
+    _go_on(trainer, recipe, out)
+    _log(out, trainer)
+    best = trainer.best
+    return Result(out / MODEL_NAME, int(best["step"]), best["mae"], best["gender_accuracy"])
+
+
+def make_trainer(
+    data: Conversations,
+    recipe: Recipe,
+    out: Path,
+    *,
+    device: str = "auto",
+    workers: int = 0,
+    cache_bytes: float = 8e9,
+    say: Callable[[str], None] = lambda _: None,
+    splits: tuple[str, str] = ("train", "val"),
+) -> LlavaTrainer:
+    """The trainer of a run, its model loaded; ``splits`` are what it learns from and what it is evaluated on.
+
+    Pictures are kept in ``out`` as the vision tower sees them where they fit into ``cache_bytes``.
+    """
+    learnt, held_out = data.splits[splits[0]], data.splits[splits[1]][: recipe.validation_people]
+    base = Path(recipe.base)
     set_seed(recipe.seed)
     dtype = getattr(torch, recipe.precision)
     model, tokenizer = _load(base, recipe, dtype), load_tokenizer(base)
@@ -81,11 +110,18 @@ def fine_tune(
         raise InputError("LLaVA-NeXT cannot be fine-tuned here yet; use a LLaVA-1.5 or ShareGPT4V model")
     config = model.config
     script = Script(tokenizer, usual_template(base), config.image_token_index, int(config.image_seq_length))
-    first = data.splits[training][0]
+    first = learnt[0]
     tokens = len(script.row(first.question, first.answer)[0])
     memory = memory_needed(model, recipe, tokens, quantised=recipe.method == "qlora")
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     say(f"{trained:,} of {sum(p.numel() for p in model.parameters()):,} parameters are trained; {memory}")
+    args = _arguments(recipe, out, device, workers)
+    with args.main_process_first(desc="pictures"):  # one process of a machine makes them for all
+        side, folder = int(config.vision_config.image_size), out / "pictures"
+        seen, asked = (
+            store_pictures(part, side, folder, name, data.id, max_bytes=cache_bytes, say=say)
+            for name, part in zip(splits, (learnt, held_out), strict=True)
+        )
     trainer = LlavaTrainer(
         script=script,
         tokenizer=tokenizer,
@@ -94,17 +130,13 @@ def fine_tune(
         say=say,
         merge=None if recipe.method == "full" else lambda adapter: _merged(base, adapter, dtype),
         model=model,
-        args=_arguments(recipe, out, device, workers),
-        train_dataset=Pictures(data.splits[training], int(config.vision_config.image_size)),
-        eval_dataset=Pictures(data.splits[validation], int(config.vision_config.image_size)),
+        args=args,
+        train_dataset=seen,
+        eval_dataset=asked,
         data_collator=Collator(script, _pad(tokenizer), dtype),
     )
     trainer.remove_callback(PrinterCallback)  # it prints dicts to stdout; our own lines say more
-    write_whole(out / RUN_NAME, identity.encode())
-    _go_on(trainer, recipe, out)
-    _log(out, trainer)
-    best = trainer.best
-    return Result(out / MODEL_NAME, int(best["step"]), best["mae"], best["gender_accuracy"])
+    return trainer
 
 
 def _check_run(out: Path, identity: str) -> None:

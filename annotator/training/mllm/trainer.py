@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import Trainer, TrainerCallback
 
+from annotator.evaluation.metrics import balance
 from annotator.files import write_whole
 from annotator.predictors.llava.checkpoint import load_llava, save_llava
 from annotator.predictors.llava.prompt import QUESTION, build_prompt, end_tokens, find_template
@@ -77,7 +78,7 @@ class LlavaTrainer(Trainer):
         pictures: Pictures = eval_dataset or self.eval_dataset
         age_errors, hits = self._ask(pictures)
         mae, accuracy = float(np.mean(age_errors)), float(np.mean(hits))
-        score = mae + 10.0 * (1.0 - accuracy)
+        score = balance(mae, 1.0 - accuracy)
         figures = {f"{metric_key_prefix}_mae": mae, f"{metric_key_prefix}_gender_accuracy": accuracy}
         self.log(figures)
         self.say(f"step {self.state.global_step:,}: validation MAE {mae:.2f}, gender {accuracy:.1%}")

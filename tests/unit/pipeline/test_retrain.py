@@ -57,6 +57,16 @@ def weakened(folder: Path) -> Path:
     return folder
 
 
+def noisy(folder: Path) -> Path:
+    """The demo's MiVOLO with so little noise in its head that few people cannot tell which is better."""
+    model = load_model(weights_dir("demo-mivolo"), accelerated=False)
+    torch.manual_seed(4)
+    with torch.no_grad():
+        model.head.weight.add_(2e-4 * torch.randn_like(model.head.weight))
+    save_pretrained(folder, model, model.meta)
+    return folder
+
+
 def listed(store: Store, settings: Settings, name: str, folder: Path, dataset: Path) -> None:
     manifest = read_manifest(dataset)
     assert manifest
@@ -112,6 +122,18 @@ def test_a_model_is_not_judged_by_people_it_learnt_from(
     assert promote(known, settings, "twin", tmp_path / "next").unknown == ()
     register(known, settings, replace(model, dataset="of another day", learnt_from=str(tmp_path / "gone")))
     assert promote(known, settings, "twin", tmp_path / "next").unknown == ("twin",)
+
+
+def test_what_is_a_little_worse_is_not_used_though_no_interval_tells(
+    known: Store, dataset: Path, settings: Settings, tmp_path: Path
+) -> None:
+    """Else a chain of models, each a little worse than the last, would come to be used."""
+    listed(known, settings, "noisy", noisy(tmp_path / "noisy"), dataset)
+    refused = promote(known, settings, "noisy", dataset)
+    assert refused.age.difference.low < 0 < refused.age.difference.value
+    assert not refused.accepted
+    assert "worse on balance by 0.02" in refused.why
+    assert names(settings) == ["demo-mivolo", "demo-mllm"]
 
 
 def test_what_cannot_be_compared_is_said(known: Store, dataset: Path, settings: Settings, tmp_path: Path) -> None:

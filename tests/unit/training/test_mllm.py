@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -22,7 +23,7 @@ from annotator.predictors.llava.checkpoint import load_llava, load_tokenizer
 from annotator.predictors.llava.predictor import LlavaPredictor
 from annotator.predictors.llava.prompt import QUESTION, find_template
 from annotator.training import configs
-from annotator.training.mllm.conversations import Collator, Conversations, Pictures, read_conversations
+from annotator.training.mllm.conversations import Collator, Conversations, Pictures, read_conversations, store_pictures
 from annotator.training.mllm.recipe import Recipe, memory_needed
 from annotator.training.mllm.script import MASKED, Script, padded, supervised
 from annotator.training.mllm.train import fine_tune
@@ -110,6 +111,40 @@ def test_the_loss_is_that_of_the_supervised_tokens_alone(data: Conversations) ->
         whole[:, :-1].flatten(0, 1).float(), batch["labels"][:, 1:].flatten(), ignore_index=MASKED
     )
     assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+def test_kept_pictures_are_those_that_are_read(data: Conversations, tmp_path: Path) -> None:
+    learnt = data.splits["train"]
+    kept = store_pictures(learnt, 112, tmp_path, "train", data.id, max_bytes=1e9)
+    read = store_pictures(learnt, 112, tmp_path / "no", "train", data.id, max_bytes=1e3)
+    assert len(list(tmp_path.iterdir())) == 1  # too large for a thousand bytes: nothing is kept
+    assert all(np.array_equal(kept.picture(row), read.picture(row)) for row in range(len(learnt)))
+    (made,) = tmp_path.iterdir()
+    before = made.stat().st_mtime_ns
+    store_pictures(learnt, 112, tmp_path, "train", data.id, max_bytes=1e9)
+    assert made.stat().st_mtime_ns == before
+
+
+def test_a_picture_that_is_gone_is_named_and_no_half_file_stays(data: Conversations, tmp_path: Path) -> None:
+    learnt = [*data.splits["train"][:2], replace(data.splits["train"][0], image=tmp_path / "gone.jpg")]
+    with pytest.raises(InputError, match=r"gone\.jpg"):
+        store_pictures(learnt, 112, tmp_path / "kept", "train", data.id, max_bytes=1e9)
+    assert not list((tmp_path / "kept").glob("*.npy"))
+    learnt[2].image.write_bytes(learnt[0].image.read_bytes())
+    assert store_pictures(learnt, 112, tmp_path / "kept", "train", data.id, max_bytes=1e9).picture(2).any()
+
+
+def test_a_batch_is_the_same_with_rows_that_were_tokenised_before(data: Conversations) -> None:
+    model, tokenizer = load_llava(BASE), load_tokenizer(BASE)
+    script = Script(tokenizer, "vicuna_v1", model.config.image_token_index, model.config.image_seq_length)
+    pictures = Pictures(data.splits["train"], model.config.vision_config.image_size)
+    collator = Collator(script, tokenizer.pad_token_id, torch.float32)
+    first, again = (collator([pictures[row] for row in (0, 1, 0)]) for _ in range(2))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    for row, number in enumerate((0, 1, 0)):
+        ids, labels = script.row(pictures[number]["question"], pictures[number]["answer"])
+        assert first["input_ids"][row, : len(ids)].tolist() == ids
+        assert first["labels"][row, : len(ids)].tolist() == labels
 
 
 def test_full_fine_tuning_resumes_and_loads(data: Conversations, tmp_path: Path) -> None:

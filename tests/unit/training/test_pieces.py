@@ -45,7 +45,7 @@ def test_rare_ages_weigh_more_and_the_mean_is_one() -> None:
 
 def test_inputs_are_dropped_as_often_as_said_and_never_both() -> None:
     rng = np.random.default_rng(0)
-    augmentation = Augmentation(blur=0, drop_face=0.2, drop_body=0.1, mirror=0, shift=0, brightness=0)
+    augmentation = Augmentation(blur=0, drop_face=0.2, drop_body=0.1, mirror=0, shift=0, resize=0, brightness=0)
     seen = np.array([augmentation(crops(), BOTH, rng).any(axis=(1, 2, 3)) for _ in range(2000)])
     assert not (~seen).all(axis=1).any()
     assert (~seen).mean(axis=0) == pytest.approx([0.2, 0.1], abs=0.03)
@@ -57,7 +57,7 @@ def test_inputs_are_dropped_as_often_as_said_and_never_both() -> None:
 
 def test_only_the_face_is_blurred_and_as_often_as_said() -> None:
     rng = np.random.default_rng(1)
-    augmentation = Augmentation(blur=0.3, blur_strength=0.1, mirror=0, shift=0, brightness=0)
+    augmentation = Augmentation(blur=0.3, blur_strength=0.1, mirror=0, shift=0, resize=0, brightness=0)
     original = crops()
     changed = [augmentation(original, BOTH, rng) for _ in range(1000)]
     assert np.mean([not np.array_equal(one[0], original[0]) for one in changed]) == pytest.approx(0.3, abs=0.05)
@@ -69,9 +69,23 @@ def test_only_the_face_is_blurred_and_as_often_as_said() -> None:
 def test_nothing_asked_changes_nothing_and_the_input_stays() -> None:
     original = crops()
     kept = original.copy()
-    plain = Augmentation(blur=0, mirror=0, shift=0, brightness=0)
+    plain = Augmentation(blur=0, mirror=0, shift=0, resize=0, brightness=0)
     assert np.array_equal(plain(original, BOTH, np.random.default_rng(0)), kept)
     Augmentation(1, 0.1, 0.5, 0.5, 1, 0.1, 0.3)(original, BOTH, np.random.default_rng(0))
     assert np.array_equal(original, kept)
-    mirrored = Augmentation(blur=0, mirror=1, shift=0, brightness=0)(original, BOTH, np.random.default_rng(0))
+    mirrored = Augmentation(blur=0, mirror=1, shift=0, resize=0, brightness=0)(original, BOTH, np.random.default_rng(0))
     assert np.array_equal(mirrored, kept[:, :, ::-1])
+
+
+def test_a_shift_moves_by_whole_pixels_and_blurs_nothing() -> None:
+    original = crops()
+    shifts = Augmentation(blur=0, mirror=0, shift=0.05, resize=0, brightness=0)
+    moved = 0
+    for seed in range(20):
+        changed = shifts(original, BOTH, np.random.default_rng(seed))
+        known = {tuple(pixel) for pixel in original.reshape(-1, 3).tolist()} | {(0, 0, 0)}
+        assert {tuple(pixel) for pixel in changed.reshape(-1, 3).tolist()} <= known
+        moved += not np.array_equal(changed, original)
+    assert moved > 10
+    grown = Augmentation(blur=0, mirror=0, shift=0, resize=0.05, brightness=0)(original, BOTH, np.random.default_rng(0))
+    assert not np.array_equal(grown, original)
