@@ -47,12 +47,18 @@ def disk_name(name: str) -> str:
 
 
 def save_llava(
-    model: Any, tokenizer: Any, folder: Path | str, dtype: torch.dtype | None = None, template: str = "vicuna_v1"
+    model: Any,
+    tokenizer: Any,
+    folder: Path | str,
+    dtype: torch.dtype | None = None,
+    template: str = "vicuna_v1",
+    state: Mapping[str, torch.Tensor] | None = None,
 ) -> None:
     """Write a LLaVA or LLaVA-NeXT model and its tokenizer as a folder that :func:`load_llava` reads.
 
     ``dtype`` is the precision of the tensors on disk, by default the one they have; ``template`` the conversation that
-    the model was trained on, one of those that have a chat template. Layout: config.json,
+    the model was trained on, one of those that have a chat template. ``state`` is all of its weights where the model
+    holds but a part of them, as in training on several devices. Layout: config.json,
     generation_config.json, model.safetensors (or shards with their index), tokenizer files, preprocessor_config.json,
     processor_config.json, chat_template.jinja.
 
@@ -69,7 +75,7 @@ def save_llava(
     tied = bool(model.config.tie_word_embeddings)
     for stale in folder.glob("model*.safetensors*"):
         stale.unlink()
-    named = ((disk_name(name), tensor) for name, tensor in model.state_dict().items())
+    named = ((disk_name(name), tensor) for name, tensor in (state or model.state_dict()).items())
     kept = ((name, tensor) for name, tensor in named if not (tied and name == "language_model.lm_head.weight"))
     write_shards(((name, tensor.to(dtype or tensor.dtype)) for name, tensor in kept), folder)
     model.config.architectures = [type(model).__name__]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from accelerate.utils import gather_object
 from numpy.typing import NDArray
 from torch import nn
 
@@ -36,11 +37,22 @@ class Losses:
         return mean(self.gender)
 
 
-def evaluate(model: nn.Module, meta: ModelMeta, crops: CropStore, shown: str, device: torch.device) -> Losses:
-    """Errors on everybody in ``crops`` who has one of the inputs ``shown``."""
+def evaluate(
+    model: nn.Module,
+    meta: ModelMeta,
+    crops: CropStore,
+    shown: str,
+    device: torch.device,
+    part: tuple[int, int] = (0, 1),
+) -> Losses:
+    """Errors on everybody in ``crops`` who has one of the inputs ``shown``.
+
+    ``part`` is this process and how many there are: each takes its share of the people, and all get everybody's errors.
+    """
     keep = np.array(INPUTS[shown])
     slots = [0, 1] if meta.channels == 6 else [0]
-    rows = np.flatnonzero((crops.seen & keep)[:, slots].any(axis=1))
+    rank, ranks = part
+    rows = np.flatnonzero((crops.seen & keep)[:, slots].any(axis=1))[rank::ranks]
     outputs: list[NDArray[np.float64]] = []
     was_training = model.training
     model.eval()
@@ -56,4 +68,7 @@ def evaluate(model: nn.Module, meta: ModelMeta, crops: CropStore, shown: str, de
     female = np.array([-1 if person.female is None else int(person.female) for person in people], np.int64)
     years = raw[:, -1] * (meta.max_age - meta.min_age) + meta.avg_age
     said = (raw[:, 1] > raw[:, 0]).astype(np.int64) if raw.shape[1] == 3 else np.full(len(raw), -1)
-    return Losses(absolute_errors(years, age), gender_hits(said, female))
+    age_losses, hits = absolute_errors(years, age), gender_hits(said, female)
+    if ranks > 1:
+        age_losses, hits = (np.concatenate(gather_object([one])) for one in (age_losses, hits))
+    return Losses(age_losses, hits)

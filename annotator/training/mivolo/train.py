@@ -32,6 +32,7 @@ from annotator.training.mivolo.score import INPUTS, evaluate
 from annotator.training.mivolo.start import sized, start
 from annotator.training.order import Order
 from annotator.training.people import Dataset
+from annotator.training.processes import leads, one_voice
 
 MODEL_NAME = "model.pth.tar"
 STATE_NAME = "state.pt"
@@ -100,7 +101,7 @@ class _Run:
     def __init__(self, dataset: Dataset, recipe: Recipe, place: Place, training: str, validation: str) -> None:
         from accelerate import Accelerator
 
-        self.recipe, self.place = recipe, place
+        self.recipe, self.place, self.say = recipe, place, one_voice(place.say)
         place.out.mkdir(parents=True, exist_ok=True)
         self.accelerator = Accelerator(
             mixed_precision=recipe.precision, cpu=place.device == "cpu", step_scheduler_with_optimizer=False
@@ -112,12 +113,10 @@ class _Run:
         self._identity = {"recipe": recipe.as_dict(), "dataset": dataset.id, "training": training}
         people = {name: dataset.splits[name] for name in (training, validation)}
         cache = place.out / "crops"
-        with (
-            self.accelerator.local_main_process_first()
-        ):  # one of a machine's processes makes them, the others map them
+        with self.accelerator.local_main_process_first():  # it makes them for all
             self.crops, self.validation = (
                 store_crops(
-                    people[name], config.img_size, cache, name, dataset.id, max_bytes=place.cache_bytes, say=place.say
+                    people[name], config.img_size, cache, name, dataset.id, max_bytes=place.cache_bytes, say=self.say
                 )
                 for name in (training, validation)
             )
@@ -148,7 +147,7 @@ class _Run:
     def train(self) -> Result:
         """All steps that are left; then the result of the best ones."""
         self._resume()
-        log = RunLog(self.place.out, self.step)
+        log = RunLog(self.place.out, self.step) if leads() else None
         started, first = time.perf_counter(), self.step
         loss = 0.0
         for step, batches in self._batches():
@@ -160,7 +159,8 @@ class _Run:
                 self._look(log, loss / count, (self.step - first) * self._samples_a_step() / seconds)
                 loss = 0.0
         seconds = time.perf_counter() - started
-        log.close(self.place.out)
+        if log is not None:
+            log.close(self.place.out)
         done = (self.step - first) * self._samples_a_step()
         return self._finish(done / seconds if done else self._earlier_speed())
 
@@ -225,27 +225,31 @@ class _Run:
         ]
         return torch.stack([losses[0], *(self.recipe.stem_readers * loss for loss in losses[1:])]).sum()
 
-    def _look(self, log: RunLog, loss: float, speed: float) -> None:
-        """Evaluate the averaged weights, keep them where they are the best, and save the state."""
-        if not self.accelerator.is_main_process:
-            return
+    def _look(self, log: RunLog | None, loss: float, speed: float) -> None:
+        """Evaluate the averaged weights, keep them where they are the best, and save the state.
+
+        Each process looks at a part of the people, so that none waits for another; all come to the same scores.
+        """
         shown = INPUTS if self.recipe.stage == 2 else {"face": INPUTS["face"]}
         scores: dict[str, float] = {}
         for name in shown:
-            losses = evaluate(self.average.model, self.meta, self.validation, name, self.accelerator.device)
+            part = self.accelerator.process_index, int(self.accelerator.num_processes)
+            losses = evaluate(self.average.model, self.meta, self.validation, name, self.accelerator.device, part)
             scores |= {f"{name}/mae": losses.mae, f"{name}/gender_accuracy": losses.gender_accuracy}
-        log.add(self.step, {"training": loss, **scores})
         mae = scores[f"{next(iter(shown))}/mae"]
         accuracy = scores[f"{next(iter(shown))}/gender_accuracy"]
         score = balance(mae, 1.0 - accuracy)
-        self.place.say(
+        self.say(
             f"step {self.step:,} of {self.recipe.steps:,}: loss {loss:.3f}, validation MAE {mae:.2f}, "
             f"gender {accuracy:.1%}, {speed:.0f} samples/s"
         )
         if score < self.best["score"]:
             self.best = {"step": float(self.step), "score": score, **scores}
-            save_checkpoint(self.place.out / MODEL_NAME, self.model, self.meta, ema=self.average.model.state_dict())
-        self._save()
+            if log is not None:
+                save_checkpoint(self.place.out / MODEL_NAME, self.model, self.meta, ema=self.average.model.state_dict())
+        if log is not None:
+            log.add(self.step, {"training": loss, **scores})
+            self._save()
 
     def _save(self) -> None:
         scaler = self.accelerator.scaler
@@ -278,7 +282,7 @@ class _Run:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.step, self.best = state["step"], state["best"]
         if 0 < self.step < self.recipe.steps:
-            self.place.say(f"going on after step {self.step:,}")
+            self.say(f"going on after step {self.step:,}")
 
     def _finish(self, speed: float) -> Result:
         scores = {name: value for name, value in self.best.items() if "/" in name}
@@ -289,5 +293,7 @@ class _Run:
             "scores": scores,
             "samples_per_second": result.samples_per_second,
         }
-        write_whole(self.place.out / RUN_NAME, (json.dumps(facts, indent=2) + "\n").encode())
+        if leads():
+            write_whole(self.place.out / RUN_NAME, (json.dumps(facts, indent=2) + "\n").encode())
+        self.accelerator.wait_for_everyone()  # what comes next may start from what was written
         return result

@@ -26,6 +26,7 @@ from annotator.training.mllm.conversations import Collator, Conversations, store
 from annotator.training.mllm.recipe import Recipe, memory_needed
 from annotator.training.mllm.script import Script
 from annotator.training.mllm.trainer import MODEL_NAME, LlavaTrainer
+from annotator.training.processes import one_voice
 
 RUN_NAME = "run.json"
 LAYERS = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
@@ -78,9 +79,11 @@ def fine_tune(
         data, recipe, out, device=device, workers=workers, cache_bytes=cache_bytes, say=say,
         splits=(training, validation),
     )  # fmt: skip
-    write_whole(out / RUN_NAME, identity.encode())
+    if trainer.is_world_process_zero():
+        write_whole(out / RUN_NAME, identity.encode())
     _go_on(trainer, recipe, out)
-    _log(out, trainer)
+    if trainer.is_world_process_zero():
+        _log(out, trainer)
     best = trainer.best
     return Result(out / MODEL_NAME, int(best["step"]), best["mae"], best["gender_accuracy"])
 
@@ -100,6 +103,7 @@ def make_trainer(
 
     Pictures are kept in ``out`` as the vision tower sees them where they fit into ``cache_bytes``.
     """
+    say = one_voice(say)
     learnt, held_out = data.splits[splits[0]], data.splits[splits[1]][: recipe.validation_people]
     base = Path(recipe.base)
     set_seed(recipe.seed)
@@ -127,6 +131,7 @@ def make_trainer(
         tokenizer=tokenizer,
         patience=recipe.patience,
         people=recipe.validation_people,
+        dtype=dtype,
         say=say,
         merge=None if recipe.method == "full" else lambda adapter: _merged(base, adapter, dtype),
         model=model,
@@ -135,6 +140,12 @@ def make_trainer(
         eval_dataset=asked,
         data_collator=Collator(script, _pad(tokenizer), dtype),
     )
+    sharing = getattr(trainer.accelerator.state, "fsdp_plugin", None)
+    if sharing is not None and sharing.activation_checkpointing and recipe.method != "full":
+        raise ConfigurationError(
+            "with fsdp_activation_checkpointing an adapter would be saved without its weights, whose names change; set "
+            "it to false in the accelerate configuration and give --checkpointing instead"
+        )
     trainer.remove_callback(PrinterCallback)  # it prints dicts to stdout; our own lines say more
     return trainer
 
@@ -228,6 +239,7 @@ def _arguments(recipe: Recipe, out: Path, device: str, workers: int) -> Training
         use_cpu=not on_gpu,
         dataloader_num_workers=workers,
         remove_unused_columns=False,
+        ddp_find_unused_parameters=False,
         disable_tqdm=True,
         report_to="none",
     )

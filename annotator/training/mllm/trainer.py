@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from accelerate.utils import gather_object
 from torch import Tensor
 from torch.nn import functional
 from transformers import Trainer, TrainerCallback
@@ -26,12 +29,15 @@ from annotator.training.mllm.script import Script, supervised
 BEST_NAME = "best.json"
 MODEL_NAME = "model"
 ADAPTER_NAME = "adapter"
+BATCH = 16
+"""Validation people who are asked about at a time."""
 
 
 class LlavaTrainer(Trainer):
     """Trains on the answers' tokens alone, and keeps the checkpoint whose answers are best.
 
-    ``merge`` gives the whole model of an adapter; without it the model is saved as it is.
+    ``merge`` gives the whole model of an adapter; without it the model is saved as it is. The best one is saved in
+    ``dtype``, also where training holds more exact weights.
     """
 
     control: Any
@@ -43,13 +49,14 @@ class LlavaTrainer(Trainer):
         tokenizer: Any,
         patience: int,
         people: int,
+        dtype: torch.dtype,
         say: Callable[[str], None],
         merge: Callable[[Path], Any] | None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self.script, self.tokenizer, self.say, self.merge = script, tokenizer, say, merge
-        self.people, self.out = people, Path(self.args.output_dir)
+        self.people, self.dtype, self.out = people, dtype, Path(self.args.output_dir)
         self.add_callback(_Stop(self, patience))
         path = self.out / BEST_NAME
         self.best: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {"score": math.inf, "idle": 0}
@@ -94,48 +101,69 @@ class LlavaTrainer(Trainer):
         return figures
 
     def _ask(self, pictures: Pictures) -> tuple[list[float], list[float]]:
+        """Errors of ages and hits of genders; processes that have the whole model each ask about a part."""
         model = self.accelerator.unwrap_model(self.model)
         model = model.get_base_model() if hasattr(model, "get_base_model") else model
         was_training = model.training
         _calm(model)
         scorer = _scorer(model, self.tokenizer, self.script)
         vision = vision_of(model.config)
-        age_errors, hits = [], []
+        found: list[tuple[float, float]] = []
         count = min(self.people, len(pictures))
-        for start in range(0, count, 16):
-            rows = range(start, min(start + 16, count))
-            sights = [vision.look(pictures.picture(row)) for row in rows]
-            scores = scorer.score(vision.gather(sights, model.device, model.dtype))
-            for row, score in zip(rows, scores, strict=True):
-                said = summarise(score.log_probabilities, scorer.tree.answers)
-                truth = pictures.conversations[row]
-                age_errors.append(abs(said.median - truth.age))
-                hits.append(float((said.female_probability >= 0.5) == truth.female))
+        # all take the same steps where weights are shared out, because each step gathers them
+        rank, ranks = (0, 1) if self._is_shared else (self.accelerator.process_index, self.accelerator.num_processes)
+        with _gathered(self.model):
+            for start in range(BATCH * rank, count, BATCH * ranks):
+                rows = range(start, min(start + BATCH, count))
+                sights = [vision.look(pictures.picture(row)) for row in rows]
+                scores = scorer.score(vision.gather(sights, model.device, model.dtype))
+                for row, score in zip(rows, scores, strict=True):
+                    said = summarise(score.log_probabilities, scorer.tree.answers)
+                    truth = pictures.conversations[row]
+                    is_hit = (said.female_probability >= 0.5) == truth.female
+                    found.append((abs(said.median - truth.age), float(is_hit)))
         model.train(was_training)
-        return age_errors, hits
+        if ranks > 1:
+            found = gather_object(found)
+        return [error for error, _ in found], [hit for _, hit in found]
+
+    @property
+    def _is_shared(self) -> bool:
+        """Whether each process has but a part of the weights."""
+        return bool(self.is_fsdp_enabled or self.is_deepspeed_enabled)
 
     def _keep(self) -> None:
+        # every process has a part of shared weights, so every one takes part in gathering them
+        state = self.accelerator.get_state_dict(self.model_wrapped) if self._is_shared else None
         if not self.is_world_process_zero():
             return
-        model = self.accelerator.unwrap_model(self.model)
-        if self.merge is not None:
-            model.save_pretrained(self.out / ADAPTER_NAME)
-            model = self.merge(self.out / ADAPTER_NAME)
-        save_llava(model, self.tokenizer, self.out / MODEL_NAME, template=self.script.template)
+        if self.merge is None:
+            self._write(self.out / MODEL_NAME, state, self.dtype)
+            return
+        self._write(self.out / ADAPTER_NAME, state)
+        save_llava(
+            self.merge(self.out / ADAPTER_NAME), self.tokenizer, self.out / MODEL_NAME, template=self.script.template
+        )
 
-    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-        """A checkpoint: the llava-hf layout, or the adapter."""
-        del state_dict
-        folder = Path(output_dir or self.args.output_dir)
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
+        """A checkpoint; the trainer gives gathered weights where they are shared out among processes."""
+        if self.args.should_save:
+            self._write(Path(output_dir or self.args.output_dir), state_dict)
+
+    def _write(self, folder: Path, state: Mapping[str, Tensor] | None, dtype: torch.dtype | None = None) -> None:
+        """The llava-hf layout, or the adapter; ``state`` are the weights where the model itself has a part of them."""
         folder.mkdir(parents=True, exist_ok=True)
         model = self.accelerator.unwrap_model(self.model)
-        if self.merge is not None:
-            model.save_pretrained(folder)
+        if self.merge is None:
+            save_llava(model, self.tokenizer, folder, dtype, self.script.template, state)
         else:
-            save_llava(model, self.tokenizer, folder, template=self.script.template)
+            model.save_pretrained(folder, state_dict=state)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        """The other way."""
+        """The other way; shared weights are loaded by the trainer from what it wrote itself beside ours."""
+        if self.is_fsdp_enabled:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
         model = model or self.model
         if self.merge is not None:
             from peft import load_peft_weights, set_peft_model_state_dict
@@ -157,6 +185,19 @@ class _Stop(TrainerCallback):
             self._trainer.say(f"no better checkpoint in {self._patience} evaluations: stopped")
             control.should_training_stop = True
         return control
+
+
+@contextmanager
+def _gathered(model: Any) -> Iterator[None]:
+    """With the outermost weights of FSDP there: the model inside an adapter is asked, which does not gather them."""
+    if not hasattr(model, "unshard"):
+        yield
+        return
+    model.unshard()
+    try:
+        yield
+    finally:
+        model.reshard()
 
 
 def _calm(model: Any) -> None:
