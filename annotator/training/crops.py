@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from annotator.images.crops import face_crop, letterbox, person_crop
 from annotator.images.decode import decode
 from annotator.predictors.base import Pixels
 from annotator.training.people import KnownPerson
-from annotator.training.stored import keep_rows, stored_name
+from annotator.training.stored import keep_rows, stored_name, told
 
 Crops = NDArray[np.uint8]
 
@@ -25,7 +27,7 @@ Crops = NDArray[np.uint8]
 class CropStore:
     """``pixels`` is ``(n, 2, side, side, 3)`` uint8 RGB, face then body, black where there is none.
 
-    ``seen`` is ``(n, 2)``: which of them there are. Without ``pixels`` every crop is cut when it is asked for.
+    ``seen`` is ``(n, 2)``: which of them there are. Without ``pixels`` a crop is cut when it is asked for.
     """
 
     people: Sequence[KnownPerson]
@@ -54,14 +56,13 @@ def store_crops(
     max_bytes: float,
     say: Callable[[str], None] = lambda _: None,
 ) -> CropStore:
-    """All crops in a file of ``folder`` where they fit into ``max_bytes``, else none; made once for each dataset."""
+    """All crops in a file of ``folder`` where they fit into ``max_bytes``, made once for each dataset.
+
+    Which of them there are is found out either way, because it takes the pixels: somebody may be hidden by the others.
+    """
     key = stored_name(name, dataset, name, side, len(people))
     place, known = folder / f"{key}.npy", folder / f"{key}.seen.npy"
-    size = len(people) * 2 * side * side * 3
-    if size > max_bytes:
-        # whether a crop is usable is then found out when it is asked for
-        boxes = [[person.face is not None, person.body is not None] for person in people]
-        return CropStore(people, side, None, np.array(boxes, np.bool_).reshape(-1, 2))
+    shape = (len(people), 2, side, side, 3)
     seen = np.zeros((len(people), 2), np.bool_)
 
     def crops_of_all() -> Iterator[Crops]:
@@ -71,9 +72,15 @@ def store_crops(
                 yield crops
         np.save(known, seen)
 
-    if not known.is_file():  # one without the other is of no use
+    made = told(crops_of_all(), len(people), say)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not known.is_file():  # crops without it are of no use
         place.unlink(missing_ok=True)
-    pixels = keep_rows(place, (len(people), 2, side, side, 3), crops_of_all(), say)
+    pixels = None
+    if math.prod(shape) <= max_bytes:
+        pixels = keep_rows(place, shape, made)
+    elif not known.is_file():
+        deque(made, maxlen=0)
     return CropStore(people, side, pixels, np.load(known))
 
 

@@ -22,7 +22,7 @@ from annotator.predictors.llava.parsing import parse_answer
 from annotator.predictors.llava.preprocess import normalise, preprocess
 from annotator.predictors.llava.prompt import IMAGE_MARK
 from annotator.training.mllm.script import Script, padded
-from annotator.training.stored import Array, keep_rows, stored_name
+from annotator.training.stored import Array, keep_rows, stored_name, told
 
 KNOWN_ROWS = 4096
 """Rows of ids that are kept for the next batches."""
@@ -130,7 +130,7 @@ def store_pictures(
     place = folder / f"{stored_name(name, dataset, name, side, len(conversations))}.npy"
     with ThreadPoolExecutor() as pool:
         rows = pool.map(unmade.picture, range(len(conversations))) if not place.is_file() else ()
-        return Pictures(conversations, side, keep_rows(place, shape, rows, say))
+        return Pictures(conversations, side, keep_rows(place, shape, told(rows, len(conversations), say)))
 
 
 class Collator:

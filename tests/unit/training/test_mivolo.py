@@ -162,3 +162,13 @@ def test_datasets_that_cannot_be_trained_from(dataset: Path, tmp_path: Path) -> 
     write_rows(tmp_path / "out", rows, recipe=Made({}, None, {}), split={"train": 1.0})
     with pytest.raises(InputError, match="split 'val'"):
         train_stage(read_dataset(tmp_path / "out"), recipe(), Place(tmp_path / "run", "cpu"))
+
+
+def test_where_crops_are_kept_changes_nothing(people: Dataset, tmp_path: Path) -> None:
+    """Somebody whom the others hide is found out without a file of crops too."""
+    for name, room in (("kept", 8e9), ("cut", 0.0)):
+        train_stage(people, recipe(), Place(tmp_path / name, "cpu", cache_bytes=room))
+    assert not list((tmp_path / "cut" / "crops").glob("*[0-9a-f].npy"))
+    one, two = (torch.load(tmp_path / name / "state.pt", weights_only=True) for name in ("kept", "cut"))
+    assert all(torch.equal(one["learner"][name], two["learner"][name]) for name in one["learner"])
+    assert one["best"] == two["best"]
