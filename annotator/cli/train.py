@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -118,7 +117,6 @@ def train_mllm(
 
     Example: annotator train mllm dataset-llava mllm-may --from sharegpt4v-7b --method qlora --precision bfloat16
     """
-    _hush("bitsandbytes.backends.cpu.ops", "transformers.trainer_utils")
     from annotator.training.mllm.conversations import read_conversations
     from annotator.training.mllm.recipe import Recipe
     from annotator.training.mllm.train import fine_tune
@@ -167,12 +165,6 @@ def _check_out(out: Path) -> None:
         raise InputError(f"{out} is a file; OUT is a folder, a new one or that of the same run")
     if (out / MANIFEST_NAME).exists():
         raise InputError(f"{out} holds a dataset; name another folder for the run")
-
-
-def _hush(*loggers: str) -> None:
-    """Other libraries' warnings about speed-ups that nobody asked for."""
-    for name in loggers:
-        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def _one_of(value: str, *known: str) -> Any:
