@@ -174,6 +174,16 @@ class Settings(BaseSettings):
             return self.database_url
         return prefix + str((self.root / self.database_url[len(prefix) :]).resolve())
 
+    @property
+    def own_places(self) -> frozenset[Path]:
+        """Files and folders that the project itself keeps, absolute and without links: no images of anybody's."""
+        own = {self.path(CONFIG_NAME), self.path(self.data_dir)}
+        url = self.resolved_database_url
+        if url.startswith("sqlite:///") and ":memory:" not in url:
+            database = url.removeprefix("sqlite:///").partition("?")[0]
+            own |= {Path(database + end) for end in ("", "-wal", "-shm", "-journal")}
+        return frozenset(place.resolve() for place in own)
+
 
 def find_project(start: Path | None = None) -> Path:
     """The folder that holds annotator.toml: ``start``, a parent of it, or its only child that has one.

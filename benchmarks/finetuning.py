@@ -108,7 +108,12 @@ def measure(base: Path, given: argparse.Namespace, folder: Path) -> Turns:
     )  # fmt: skip
     turns = Turns(given.device)
     trainer = make_trainer(
-        conversations(folder, given.batch), recipe, folder / "run", device=given.device, workers=given.workers
+        conversations(folder, given.batch),
+        recipe,
+        folder / "run",
+        device=given.device,
+        workers=given.workers,
+        cache_bytes=given.cache_gb * 1e9,
     )
     turns.trainer = trainer
     rows = [trainer.train_dataset[row] for row in range(given.batch)]

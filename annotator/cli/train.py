@@ -53,7 +53,7 @@ def train_mivolo(
     from annotator.training.mivolo.recipe import usual
     from annotator.training.mivolo.train import Place, train_stage
     from annotator.training.people import read_dataset
-    from annotator.training.processes import leads
+    from annotator.training.processes import leads, leave
 
     _check_out(out)
     _one_of(precision, "no", "bf16", "fp16")
@@ -74,11 +74,14 @@ def train_mivolo(
             device,
             workers,
             cache_gb * 1e9,
+            out / "crops",
             partial(_say, number),
         )
         results[f"stage {number}"] = train_stage(people, recipe, place)
         source = str(place.out / "model.pth.tar")
-    if not leads():
+    is_silent = not leads()
+    leave()
+    if is_silent:
         return
     if as_json:
         print_json({name: _facts(result) for name, result in results.items()})
@@ -120,7 +123,7 @@ def train_mllm(
     from annotator.training.mllm.conversations import read_conversations
     from annotator.training.mllm.recipe import Recipe
     from annotator.training.mllm.train import fine_tune
-    from annotator.training.processes import leads
+    from annotator.training.processes import leads, leave
 
     _check_out(out)
     _one_of(device, "auto", "cpu")
@@ -133,7 +136,9 @@ def train_mllm(
         read_conversations(dataset), recipe, out, device=device, workers=workers, cache_bytes=cache_gb * 1e9,
         say=lambda text: typer.echo(text, err=True),
     )  # fmt: skip
-    if not leads():
+    is_silent = not leads()
+    leave()
+    if is_silent:
         return
     if as_json:
         print_json(result)

@@ -86,7 +86,11 @@ def ingest(store: Store, settings: Settings, sources: Sequence[str], watch: Watc
 def _items(store: Store, settings: Settings, sources: Sequence[str]) -> Iterator[SourceItem]:
     """The images of files and storages, then those of the network; nothing is read yet."""
     far = [source for source in sources if source.startswith((*WEB, STUDIO))]
-    near = iter_sources([source for source in sources if source not in far], max_bytes=settings.max_image_bytes)
+    near = iter_sources(
+        [source for source in sources if source not in far],
+        max_bytes=settings.max_image_bytes,
+        leave_out=settings.own_places,
+    )
     return chain(near, *[_far(store, settings, source) for source in far])
 
 

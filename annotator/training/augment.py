@@ -24,7 +24,7 @@ class Augmentation:
             enough for an answer.
         mirror: probability that both are mirrored.
         shift: standard deviation of a shift, as a share of the side; boxes of detectors are never exact. Crops move by
-            whole pixels, so that nothing of them is blurred.
+            whole pixels, so that a shift alone blurs nothing.
         resize: standard deviation of a change of size, as a share of the side; small crops lose fine lines by it.
         brightness: largest relative change of brightness.
     """

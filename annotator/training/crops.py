@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import io
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotator.errors import InputError
+from annotator.files import write_whole
 from annotator.images.crops import face_crop, letterbox, person_crop
 from annotator.images.decode import decode
 from annotator.predictors.base import Pixels
 from annotator.training.people import KnownPerson
-from annotator.training.stored import keep_rows, stored_name, told
+from annotator.training.stored import Rows, has_room, keep_rows, stored_name, told
 
 Crops = NDArray[np.uint8]
 
@@ -32,7 +33,7 @@ class CropStore:
 
     people: Sequence[KnownPerson]
     side: int
-    pixels: Crops | None
+    pixels: Rows | None
     seen: NDArray[np.bool_]
 
     def __getitem__(self, row: int) -> tuple[Crops, NDArray[np.bool_]]:
@@ -40,6 +41,11 @@ class CropStore:
         if self.pixels is None:
             return cut(self.people[row], self.side)
         return self.pixels[row], self.seen[row]
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of the file of crops."""
+        return 0 if self.pixels is None else self.pixels.nbytes
 
     def usable(self) -> NDArray[np.int64]:
         """Rows with a face or a body."""
@@ -58,10 +64,12 @@ def store_crops(
 ) -> CropStore:
     """All crops in a file of ``folder`` where they fit into ``max_bytes``, made once for each dataset.
 
-    Which of them there are is found out either way, because it takes the pixels: somebody may be hidden by the others.
+    Without that room, or where the disk has less, each is cut when it is asked for. Which of them there are is found
+    out either way, because it takes the pixels: somebody may be hidden by the others.
     """
     key = stored_name(name, dataset, name, side, len(people))
     place, known = folder / f"{key}.npy", folder / f"{key}.seen.npy"
+    folder.mkdir(parents=True, exist_ok=True)
     shape = (len(people), 2, side, side, 3)
     seen = np.zeros((len(people), 2), np.bool_)
 
@@ -70,14 +78,15 @@ def store_crops(
             for row, (crops, there) in enumerate(pool.map(lambda person: cut(person, side), people)):
                 seen[row] = there
                 yield crops
-        np.save(known, seen)
+        buffer = io.BytesIO()
+        np.save(buffer, seen)
+        write_whole(known, buffer.getvalue())
 
     made = told(crops_of_all(), len(people), say)
-    folder.mkdir(parents=True, exist_ok=True)
     if not known.is_file():  # crops without it are of no use
         place.unlink(missing_ok=True)
     pixels = None
-    if math.prod(shape) <= max_bytes:
+    if place.is_file() or has_room(folder, shape, max_bytes):
         pixels = keep_rows(place, shape, made)
     elif not known.is_file():
         deque(made, maxlen=0)

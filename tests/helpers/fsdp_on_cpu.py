@@ -10,19 +10,22 @@ import os
 from typing import Any
 
 import accelerate.state
+import yaml
 from accelerate.utils import DistributedType
 
 from annotator.cli import main
+from annotator.training import configs
 
-CONFIGURATION = {
-    "ACCELERATE_USE_FSDP": "true",
-    "FSDP_VERSION": "2",
-    "FSDP_RESHARD_AFTER_FORWARD": "true",
-    "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
-    "FSDP_TRANSFORMER_CLS_TO_WRAP": "LlamaDecoderLayer,CLIPEncoderLayer",
-    "FSDP_STATE_DICT_TYPE": "FULL_STATE_DICT",
-}
-"""What `accelerate launch --config_file fsdp-7b.yaml` puts into the environment."""
+CONFIGURATION = next(path for path in configs() if path.stem == "fsdp-7b")
+OTHER_NAMES = {"fsdp_transformer_layer_cls_to_wrap": "FSDP_TRANSFORMER_CLS_TO_WRAP"}
+
+
+def configure() -> None:
+    """Put into the environment what `accelerate launch --config_file fsdp-7b.yaml` would, unless it is there."""
+    settings = yaml.safe_load(CONFIGURATION.read_text("utf-8"))
+    os.environ["ACCELERATE_USE_FSDP"] = "true"
+    for name, value in settings["fsdp_config"].items():
+        os.environ.setdefault(OTHER_NAMES.get(name, name.upper()), str(value))
 
 
 def pretend() -> None:
@@ -38,6 +41,6 @@ def pretend() -> None:
 
 
 if __name__ == "__main__":
-    os.environ.update(CONFIGURATION)
+    configure()
     pretend()
     main()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from annotator.demo import weights_dir
 from annotator.demo.figures import draw_image, encode_jpeg
@@ -112,6 +113,19 @@ def test_an_adapter_that_would_be_saved_empty_is_refused(
     done = two(SHARED, "mllm", folder / "llava", tmp_path / "run", *LLAVA, "--method", "lora")
     assert done.returncode != 0
     assert "set it to false in the accelerate configuration" in done.stderr
+
+
+def test_the_best_model_has_the_precision_that_was_asked_for(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FSDP trains 32-bit copies of 16-bit weights."""
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    done = two(SHARED, "mllm", folder / "llava", tmp_path / "run", *LLAVA, "--precision", "bfloat16")
+    assert done.returncode == 0, done.stderr
+    weights = load_file(tmp_path / "run" / "model" / "model.safetensors")
+    assert {tensor.dtype for tensor in weights.values()} == {torch.bfloat16}
+    kept = load_file(tmp_path / "run" / "checkpoint-4" / "model.safetensors")
+    assert torch.float32 in {tensor.dtype for tensor in kept.values()}
 
 
 def same(one: Path, other: Path) -> None:

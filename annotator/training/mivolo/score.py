@@ -48,6 +48,7 @@ def evaluate(
     """Errors on everybody in ``crops`` who has one of the inputs ``shown``.
 
     ``part`` is this process and how many there are: each takes its share of the people, and all get everybody's errors.
+    An answer that is no number is an error without end.
     """
     keep = np.array(INPUTS[shown])
     slots = [0, 1] if meta.channels == 6 else [0]
@@ -69,6 +70,7 @@ def evaluate(
     years = raw[:, -1] * (meta.max_age - meta.min_age) + meta.avg_age
     said = (raw[:, 1] > raw[:, 0]).astype(np.int64) if raw.shape[1] == 3 else np.full(len(raw), -1)
     age_losses, hits = absolute_errors(years, age), gender_hits(said, female)
+    age_losses[~np.isfinite(raw).all(axis=1)] = np.inf
     if ranks > 1:
         age_losses, hits = (np.concatenate(gather_object([one])) for one in (age_losses, hits))
     return Losses(age_losses, hits)

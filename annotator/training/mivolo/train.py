@@ -32,7 +32,7 @@ from annotator.training.mivolo.score import INPUTS, evaluate
 from annotator.training.mivolo.start import sized, start
 from annotator.training.order import Order
 from annotator.training.people import Dataset
-from annotator.training.processes import leads, one_voice
+from annotator.training.processes import PATIENCE, leads, one_voice
 
 MODEL_NAME = "model.pth.tar"
 STATE_NAME = "state.pt"
@@ -43,12 +43,16 @@ MAX_AGE = 122.0
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where and how a run works: nothing here changes the weights on one device."""
+    """Where and how a run works: nothing here changes the weights on one device.
+
+    Crops are kept in ``crops`` (by default ``out/crops``) where they fit into ``cache_bytes``; stages may share them.
+    """
 
     out: Path
     device: str = "auto"
     workers: int = 0
     cache_bytes: float = 8e9
+    crops: Path | None = None
     say: Callable[[str], None] = lambda _: None
 
 
@@ -68,7 +72,7 @@ def train_stage(
     """Train one stage into ``place.out``: the best weights, the state to go on from, a log and its curves.
 
     Raises:
-        InputError: a split is missing or empty, or ``out`` holds another run.
+        InputError: a split is missing or empty, ``out`` holds another run, or the weights became no numbers.
         WeightsMissing: what it should start from is not there.
     """
     for name in (training, validation):
@@ -100,27 +104,29 @@ class _Samples(torch.utils.data.Dataset[tuple[Tensor, float, int]]):
 class _Run:
     def __init__(self, dataset: Dataset, recipe: Recipe, place: Place, training: str, validation: str) -> None:
         from accelerate import Accelerator
+        from accelerate.utils import InitProcessGroupKwargs
 
-        self.recipe, self.place, self.say = recipe, place, one_voice(place.say)
+        self.recipe, self.place = recipe, place
         place.out.mkdir(parents=True, exist_ok=True)
         self.accelerator = Accelerator(
-            mixed_precision=recipe.precision, cpu=place.device == "cpu", step_scheduler_with_optimizer=False
-        )
+            mixed_precision=recipe.precision, cpu=place.device == "cpu", step_scheduler_with_optimizer=False,
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+        )  # fmt: skip
+        self.say = one_voice(place.say)
         config = sized(recipe.size, recipe.stage, recipe.drop)
         # convolutions of crops that lie this way take a fifth less time with weights that do too
         self.model = start(config, recipe.init, recipe.seed).to(memory_format=torch.channels_last)
         self.meta: ModelMeta = getattr(self.model, "meta", None) or ModelMeta.of(config, 0.0, MAX_AGE)
         self._identity = {"recipe": recipe.as_dict(), "dataset": dataset.id, "training": training}
-        people = {name: dataset.splits[name] for name in (training, validation)}
-        cache = place.out / "crops"
-        with self.accelerator.local_main_process_first():  # it makes them for all
-            self.crops, self.validation = (
-                store_crops(
-                    people[name], config.img_size, cache, name, dataset.id, max_bytes=place.cache_bytes, say=self.say
-                )
-                for name in (training, validation)
-            )
+        with self.accelerator.main_process_first():  # it makes them for all
+            self.crops = self._stored(dataset, training, config.img_size, place.cache_bytes)
+            room = place.cache_bytes - self.crops.kept_bytes
+            self.validation = self._stored(dataset, validation, config.img_size, room)
         self._prepare()
+
+    def _stored(self, dataset: Dataset, split: str, side: int, room: float) -> CropStore:
+        folder = self.place.crops or self.place.out / "crops"
+        return store_crops(dataset.splits[split], side, folder, split, dataset.id, max_bytes=room, say=self.say)
 
     def _prepare(self) -> None:
         recipe, people = self.recipe, self.crops.people
@@ -238,6 +244,11 @@ class _Run:
             scores |= {f"{name}/mae": losses.mae, f"{name}/gender_accuracy": losses.gender_accuracy}
         mae = scores[f"{next(iter(shown))}/mae"]
         accuracy = scores[f"{next(iter(shown))}/gender_accuracy"]
+        if math.isinf(mae):
+            raise InputError(
+                f"the training diverged before step {self.step:,}: the model's answers are no numbers; start again in "
+                f"another folder with a lower --rate than {self.recipe.rate:g}"
+            )
         score = balance(mae, 1.0 - accuracy)
         self.say(
             f"step {self.step:,} of {self.recipe.steps:,}: loss {loss:.3f}, validation MAE {mae:.2f}, "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from annotator.predictors.llava.parsing import parse_answer
 from annotator.predictors.llava.preprocess import normalise, preprocess
 from annotator.predictors.llava.prompt import IMAGE_MARK
 from annotator.training.mllm.script import Script, padded
-from annotator.training.stored import Array, keep_rows, stored_name, told
+from annotator.training.stored import Rows, has_room, keep_rows, stored_name, told
 
 KNOWN_ROWS = 4096
 """Rows of ids that are kept for the next batches."""
@@ -85,11 +84,16 @@ class Pictures(torch.utils.data.Dataset[dict[str, Any]]):
     ``pixels`` has all of them, ``(n, side, side, 3)``; without it a picture is read when it is asked for.
     """
 
-    def __init__(self, conversations: Sequence[Conversation], side: int, pixels: Array | None = None) -> None:
+    def __init__(self, conversations: Sequence[Conversation], side: int, pixels: Rows | None = None) -> None:
         self.conversations, self._side, self._pixels = conversations, side, pixels
 
     def __len__(self) -> int:
         return len(self.conversations)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes of the file of pictures."""
+        return 0 if self._pixels is None else self._pixels.nbytes
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         one = self.conversations[number]
@@ -102,8 +106,7 @@ class Pictures(torch.utils.data.Dataset[dict[str, Any]]):
             InputError: it is gone or cannot be read.
         """
         if self._pixels is not None:
-            row: Pixels = self._pixels[number]
-            return row
+            return self._pixels[number]
         path = self.conversations[number].image
         try:
             with Image.open(path) as image:
@@ -122,12 +125,15 @@ def store_pictures(
     max_bytes: float,
     say: Callable[[str], None] = lambda _: None,
 ) -> Pictures:
-    """Pictures in a file of ``folder`` where they fit into ``max_bytes``, made once for each dataset; else unmade."""
+    """Pictures in a file of ``folder`` where they fit into ``max_bytes`` and on the disk, made once for each dataset.
+
+    Elsewhere they are read when they are asked for.
+    """
     unmade = Pictures(conversations, side)
     shape = (len(conversations), side, side, 3)
-    if math.prod(shape) > max_bytes:
-        return unmade
     place = folder / f"{stored_name(name, dataset, name, side, len(conversations))}.npy"
+    if not place.is_file() and not has_room(folder, shape, max_bytes):
+        return unmade
     with ThreadPoolExecutor() as pool:
         rows = pool.map(unmade.picture, range(len(conversations))) if not place.is_file() else ()
         return Pictures(conversations, side, keep_rows(place, shape, told(rows, len(conversations), say)))

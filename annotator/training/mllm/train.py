@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from transformers import PrinterCallback, TrainerState, TrainingArguments, set_seed
 from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import get_last_checkpoint
 
 from annotator.errors import ConfigurationError, InputError
 from annotator.files import write_whole
@@ -26,7 +25,7 @@ from annotator.training.mllm.conversations import Collator, Conversations, store
 from annotator.training.mllm.recipe import Recipe, memory_needed
 from annotator.training.mllm.script import Script
 from annotator.training.mllm.trainer import MODEL_NAME, LlavaTrainer
-from annotator.training.processes import one_voice
+from annotator.training.processes import PATIENCE, one_voice
 
 RUN_NAME = "run.json"
 LAYERS = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
@@ -103,7 +102,6 @@ def make_trainer(
 
     Pictures are kept in ``out`` as the vision tower sees them where they fit into ``cache_bytes``.
     """
-    say = one_voice(say)
     learnt, held_out = data.splits[splits[0]], data.splits[splits[1]][: recipe.validation_people]
     base = Path(recipe.base)
     set_seed(recipe.seed)
@@ -116,21 +114,20 @@ def make_trainer(
     script = Script(tokenizer, usual_template(base), config.image_token_index, int(config.image_seq_length))
     first = learnt[0]
     tokens = len(script.row(first.question, first.answer)[0])
+    args = _arguments(recipe, out, device, workers)
+    say = one_voice(say)
     memory = memory_needed(model, recipe, tokens, quantised=recipe.method == "qlora")
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     say(f"{trained:,} of {sum(p.numel() for p in model.parameters()):,} parameters are trained; {memory}")
-    args = _arguments(recipe, out, device, workers)
-    with args.main_process_first(desc="pictures"):  # one process of a machine makes them for all
+    with args.main_process_first(local=False, desc="pictures"):  # it makes them for all
         side, folder = int(config.vision_config.image_size), out / "pictures"
-        seen, asked = (
-            store_pictures(part, side, folder, name, data.id, max_bytes=cache_bytes, say=say)
-            for name, part in zip(splits, (learnt, held_out), strict=True)
-        )
+        seen = store_pictures(learnt, side, folder, splits[0], data.id, max_bytes=cache_bytes, say=say)
+        room = cache_bytes - seen.kept_bytes
+        asked = store_pictures(held_out, side, folder, splits[1], data.id, max_bytes=room, say=say)
     trainer = LlavaTrainer(
         script=script,
         tokenizer=tokenizer,
         patience=recipe.patience,
-        people=recipe.validation_people,
         dtype=dtype,
         say=say,
         merge=None if recipe.method == "full" else lambda adapter: _merged(base, adapter, dtype),
@@ -158,16 +155,26 @@ def _check_run(out: Path, identity: str) -> None:
 
 def _go_on(trainer: LlavaTrainer, recipe: Recipe, out: Path) -> None:
     """Train what is left; the trainer itself would take one more step after the last one."""
-    last = get_last_checkpoint(str(out))
-    state = None if last is None else TrainerState.load_from_json(str(Path(last) / TRAINER_STATE_NAME))
+    last, state = _last_checkpoint(out)
     stopped = trainer.best["idle"] >= recipe.patience
     if state is not None and (stopped or state.global_step >= state.max_steps):
         trainer.state = state
         trainer.say(f"nothing is left to do after step {state.global_step:,}")
     else:
-        trainer.train(resume_from_checkpoint=last)
+        trainer.train(resume_from_checkpoint=None if last is None else str(last))
     if "step" not in trainer.best:
         trainer.evaluate()
+
+
+def _last_checkpoint(out: Path) -> tuple[Path | None, TrainerState | None]:
+    """The newest checkpoint that was written to its end, and its state, which is written last."""
+    found = [path for path in out.glob("checkpoint-*") if path.name.rpartition("-")[2].isdigit()]
+    for path in sorted(found, key=lambda path: int(path.name.rpartition("-")[2]), reverse=True):
+        try:
+            return path, TrainerState.load_from_json(str(path / TRAINER_STATE_NAME))
+        except (OSError, ValueError):  # killed while it was written; the run will write it again
+            continue
+    return None, None
 
 
 def _pad(tokenizer: Any) -> int:
@@ -240,6 +247,7 @@ def _arguments(recipe: Recipe, out: Path, device: str, workers: int) -> Training
         dataloader_num_workers=workers,
         remove_unused_columns=False,
         ddp_find_unused_parameters=False,
+        ddp_timeout=int(PATIENCE.total_seconds()),
         disable_tqdm=True,
         report_to="none",
     )

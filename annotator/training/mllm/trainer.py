@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate.utils import gather_object
+from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor
 from torch.nn import functional
 from transformers import Trainer, TrainerCallback
@@ -48,7 +48,6 @@ class LlavaTrainer(Trainer):
         script: Script,
         tokenizer: Any,
         patience: int,
-        people: int,
         dtype: torch.dtype,
         say: Callable[[str], None],
         merge: Callable[[Path], Any] | None,
@@ -56,10 +55,11 @@ class LlavaTrainer(Trainer):
     ) -> None:
         super().__init__(**options)
         self.script, self.tokenizer, self.say, self.merge = script, tokenizer, say, merge
-        self.people, self.dtype, self.out = people, dtype, Path(self.args.output_dir)
+        self.dtype, self.out = dtype, Path(self.args.output_dir)
         self.add_callback(_Stop(self, patience))
         path = self.out / BEST_NAME
-        self.best: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {"score": math.inf, "idle": 0}
+        best = json.loads(path.read_text()) if path.is_file() else {"score": math.inf, "idle": 0, "asked": 0}
+        self.best: dict[str, float] = broadcast_object_list([best])[0]  # all have to decide alike
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
@@ -89,12 +89,14 @@ class LlavaTrainer(Trainer):
         figures = {f"{metric_key_prefix}_mae": mae, f"{metric_key_prefix}_gender_accuracy": accuracy}
         self.log(figures)
         self.say(f"step {self.state.global_step:,}: validation MAE {mae:.2f}, gender {accuracy:.1%}")
+        step = float(self.state.global_step)
+        is_new = step > self.best.get("asked", 0)  # a run that was killed before its checkpoint was whole asks again
         if score < self.best["score"]:
-            step = float(self.state.global_step)
             self.best = {"score": score, "idle": 0, "step": step, "mae": mae, "gender_accuracy": accuracy}
             self._keep()
         else:
-            self.best["idle"] += 1
+            self.best["idle"] += is_new
+        self.best["asked"] = max(step, self.best.get("asked", 0))
         if self.is_world_process_zero():
             write_whole(self.out / BEST_NAME, json.dumps(self.best).encode())
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, figures)
@@ -109,8 +111,8 @@ class LlavaTrainer(Trainer):
         scorer = _scorer(model, self.tokenizer, self.script)
         vision = vision_of(model.config)
         found: list[tuple[float, float]] = []
-        count = min(self.people, len(pictures))
-        # all take the same steps where weights are shared out, because each step gathers them
+        count = len(pictures)
+        # where weights are shared out each step gathers them, so all take the same steps and one's answers count
         rank, ranks = (0, 1) if self._is_shared else (self.accelerator.process_index, self.accelerator.num_processes)
         with _gathered(self.model):
             for start in range(BATCH * rank, count, BATCH * ranks):
@@ -123,8 +125,7 @@ class LlavaTrainer(Trainer):
                     is_hit = (said.female_probability >= 0.5) == truth.female
                     found.append((abs(said.median - truth.age), float(is_hit)))
         model.train(was_training)
-        if ranks > 1:
-            found = gather_object(found)
+        found = gather_object(found) if ranks > 1 else broadcast_object_list([found])[0]
         return [error for error, _ in found], [hit for _, hit in found]
 
     @property

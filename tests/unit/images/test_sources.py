@@ -49,6 +49,19 @@ def test_links_to_folders_are_not_followed(tmp_path: Path) -> None:
     assert reason_of(found[1]) == "missing_file"
 
 
+def test_what_is_left_out_is_passed_over_also_through_a_link_to_the_folder(tmp_path: Path) -> None:
+    for name in ("real/a.jpg", "real/own", "real/data/b.jpg", "real/database/c.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    own = {tmp_path.resolve() / "real" / "own", tmp_path.resolve() / "real" / "data"}
+    for folder in ("real", "link"):
+        found = iter_sources([str(tmp_path / folder)], leave_out=own)
+        assert [item.name for item in found] == ["a.jpg", "database/c.jpg"]
+    (named,) = iter_sources([str(tmp_path / "real" / "data")], leave_out=own)
+    assert named.name == "b.jpg"
+
+
 def test_single_files_and_several_sources(tmp_path: Path) -> None:
     for name in ("a.jpg", "b.txt"):
         (tmp_path / name).write_bytes(name.encode())

@@ -33,6 +33,18 @@ def test_a_folder_with_broken_files(corridor: Store, settings: Settings, tmp_pat
     assert all(Path(row.subject).name == row.name for row in failed)
 
 
+def test_the_projects_own_files_are_nobodys_images(corridor: Store, settings: Settings, tmp_path: Path) -> None:
+    """`annotator ingest .` in the project's folder."""
+    root = tmp_path / "project"
+    settings = settings.model_copy(update={"root": root, "database_url": "sqlite:///annotator.db"})
+    write_pictures(root / "pictures", 2)
+    write_pictures(settings.path(settings.data_dir) / "shown", 3, first=10)
+    for name in ("annotator.toml", "annotator.db", "annotator.db-wal"):
+        (root / name).write_bytes(b"x")
+    report = ingest(corridor, settings, [str(root)])
+    assert (report.new, report.failed) == (2, {})
+
+
 def test_twice_is_once(corridor: Store, settings: Settings, tmp_path: Path) -> None:
     write_pictures(tmp_path / "in", 12)
     write_broken(tmp_path / "in", 3)

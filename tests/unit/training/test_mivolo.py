@@ -15,6 +15,7 @@ from annotator.export.manifest import Recipe as Made
 from annotator.predictors.mivolo.architecture import ModelMeta
 from annotator.predictors.mivolo.checkpoint import load_model
 from annotator.predictors.mivolo.predictor import MiVOLOPredictor
+from annotator.training.crops import store_crops
 from annotator.training.logs import RunLog
 from annotator.training.mivolo import train
 from annotator.training.mivolo.learner import Targets, multitask_loss
@@ -166,9 +167,46 @@ def test_datasets_that_cannot_be_trained_from(dataset: Path, tmp_path: Path) -> 
 
 def test_where_crops_are_kept_changes_nothing(people: Dataset, tmp_path: Path) -> None:
     """Somebody whom the others hide is found out without a file of crops too."""
+    everybody = [person for part in people.splits.values() for person in part]
+    boxed = sum((person.face is not None) + (person.body is not None) for person in everybody)
+    shown = sum(
+        int(store_crops(part, 64, tmp_path / "all", name, people.id, max_bytes=1e9).seen.sum())
+        for name, part in people.splits.items()
+    )
+    assert shown < boxed, "the pictures have somebody who is hidden"
     for name, room in (("kept", 8e9), ("cut", 0.0)):
         train_stage(people, recipe(), Place(tmp_path / name, "cpu", cache_bytes=room))
     assert not list((tmp_path / "cut" / "crops").glob("*[0-9a-f].npy"))
     one, two = (torch.load(tmp_path / name / "state.pt", weights_only=True) for name in ("kept", "cut"))
     assert all(torch.equal(one["learner"][name], two["learner"][name]) for name in one["learner"])
     assert one["best"] == two["best"]
+
+
+def test_crops_of_all_splits_and_stages_share_their_room(people: Dataset, tmp_path: Path) -> None:
+    train_bytes = len(people.splits["train"]) * 2 * 64 * 64 * 3
+    place = Place(tmp_path / "one", "cpu", cache_bytes=train_bytes + 1, crops=tmp_path / "crops")
+    train_stage(people, recipe(stage=1, steps=1), place)
+    kept = {path.name.partition("-")[0] for path in place.crops.glob("*.npy") if ".seen" not in path.name}
+    assert kept == {"train"}, "both would take more"
+    before = {path: path.stat().st_mtime_ns for path in place.crops.iterdir()}
+    train_stage(people, recipe(steps=1), replace(place, out=tmp_path / "two"))
+    assert {path: path.stat().st_mtime_ns for path in place.crops.iterdir()} == before
+
+
+def test_a_training_that_diverged_says_so_and_keeps_the_last_good_weights(
+    people: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn = train._Run._learn
+
+    def breaks(self: train._Run, step: int, batches: list[object]) -> float:
+        if step == 4:
+            for weights in self.average.model.parameters():
+                weights.data.fill_(float("nan"))
+        return learn(self, step, batches)
+
+    monkeypatch.setattr(train._Run, "_learn", breaks)
+    with pytest.raises(InputError, match=r"diverged before step 6.*lower --rate"):
+        train_stage(people, recipe(), Place(tmp_path / "run", "cpu"))
+    kept = load_model(tmp_path / "run" / "model.pth.tar", accelerated=False)
+    assert all(bool(weights.isfinite().all()) for weights in kept.parameters())
+    assert torch.load(tmp_path / "run" / "state.pt", weights_only=True)["step"] == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -244,3 +245,24 @@ def test_a_killed_run_ends_in_the_same_weights(
     fine_tune(data, plan(), tmp_path / "killed", device="cpu")
     one, two = (load_file(tmp_path / name / "checkpoint-4" / "model.safetensors") for name in ("whole", "killed"))
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.parametrize("state", [None, '{"global_step": 4, "max_st'])
+def test_a_run_that_was_killed_while_it_wrote_a_checkpoint_goes_on(
+    data: Conversations, tmp_path: Path, state: str | None
+) -> None:
+    """The state of the run is written last, so a checkpoint without a whole one is no checkpoint yet."""
+    fine_tune(data, plan(), tmp_path / "whole", device="cpu")
+    shutil.copytree(tmp_path / "whole", tmp_path / "killed")
+    broken = tmp_path / "killed" / "checkpoint-4"
+    (broken / "optimizer.pt").unlink()
+    (broken / "trainer_state.json").unlink()
+    if state is not None:
+        (broken / "trainer_state.json").write_text(state)
+    said: list[str] = []
+    fine_tune(data, plan(), tmp_path / "killed", device="cpu", say=said.append)
+    assert [line.partition(":")[0] for line in said if line.startswith("step")] == ["step 4"]
+    one, two = (load_file(tmp_path / name / "checkpoint-4" / "model.safetensors") for name in ("whole", "killed"))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    first, again = (json.loads((tmp_path / name / "best.json").read_text()) for name in ("whole", "killed"))
+    assert first == again, "an evaluation that is repeated is no second one without progress"

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import pickle
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,6 +16,7 @@ from hypothesis import strategies as st
 from annotator.training.augment import Augmentation
 from annotator.training.density import density_weights
 from annotator.training.order import Order
+from annotator.training.stored import has_room, keep_rows
 
 BOTH = np.array([True, True])
 
@@ -71,7 +78,9 @@ def test_nothing_asked_changes_nothing_and_the_input_stays() -> None:
     kept = original.copy()
     plain = Augmentation(blur=0, mirror=0, shift=0, resize=0, brightness=0)
     assert np.array_equal(plain(original, BOTH, np.random.default_rng(0)), kept)
-    Augmentation(1, 0.1, 0.5, 0.5, 1, 0.1, 0.3)(original, BOTH, np.random.default_rng(0))
+    Augmentation(blur=1, drop_face=0.5, drop_body=0.5, mirror=1, shift=0.1, brightness=0.3)(
+        original, BOTH, np.random.default_rng(0)
+    )
     assert np.array_equal(original, kept)
     mirrored = Augmentation(blur=0, mirror=1, shift=0, resize=0, brightness=0)(original, BOTH, np.random.default_rng(0))
     assert np.array_equal(mirrored, kept[:, :, ::-1])
@@ -89,3 +98,40 @@ def test_a_shift_moves_by_whole_pixels_and_blurs_nothing() -> None:
     assert moved > 10
     grown = Augmentation(blur=0, mirror=0, shift=0, resize=0.05, brightness=0)(original, BOTH, np.random.default_rng(0))
     assert not np.array_equal(grown, original)
+
+
+def test_kept_rows_are_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = np.arange(24, dtype=np.uint8).reshape(4, 6)
+    place = tmp_path / "rows.npy"
+    for too_many_or_few in (rows[:3], [*rows, rows[0]]):
+        with pytest.raises(ValueError, match="zip"):
+            keep_rows(place, rows.shape, too_many_or_few)
+        assert not list(tmp_path.iterdir())
+
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with pytest.raises(OSError, match="No space"):
+        keep_rows(place, rows.shape, rows)
+    monkeypatch.undo()
+    assert not list(tmp_path.iterdir())
+    kept = keep_rows(place, rows.shape, rows)
+    assert [kept[row].tolist() for row in range(len(kept))] == rows.tolist()
+    assert keep_rows(place, rows.shape, ())[3].tolist() == rows[3].tolist(), "what is there is taken"
+    assert list(tmp_path.iterdir()) == [place]
+
+
+def test_kept_rows_go_to_another_process_by_their_place(tmp_path: Path) -> None:
+    rows = np.zeros((1000, 1000), np.uint8)
+    kept = keep_rows(tmp_path / "rows.npy", rows.shape, rows)
+    sent = pickle.dumps(kept)
+    assert len(sent) < 1000
+    assert pickle.loads(sent)[999].shape == (1000,)
+
+
+def test_arrays_that_the_disk_cannot_hold_are_not_kept(tmp_path: Path) -> None:
+    assert has_room(tmp_path, (10, 10), 100)
+    assert not has_room(tmp_path, (10, 10), 99)
+    free = shutil.disk_usage(tmp_path).free
+    assert not has_room(tmp_path, (2, free), 1e30)
