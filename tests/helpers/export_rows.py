@@ -14,6 +14,8 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from annotator.demo.figures import draw_image, encode_jpeg
+from annotator.demo.looks import SUBTLE
 from annotator.domain import Box, Gender, Label, LabelSource, Person
 from annotator.export.dataset import Options, write_dataset
 from annotator.export.dealing import Grouping
@@ -111,3 +113,15 @@ def write_rows(
 ) -> Manifest:
     """A dataset of these rows, with the options by name."""
     return write_dataset(out, tables_of(rows), Options(**options), recipe=recipe, grouping=grouping)
+
+
+def figure_rows(folder: Path, seed: int, count: int) -> list[ExportRow]:
+    """The people of ``count`` drawn pictures, which are written to ``folder``, with their true age and gender."""
+    rows: list[ExportRow] = []
+    for number in range(count):
+        pixels, people = draw_image(seed, number, SUBTLE)
+        path = folder / f"{number}.jpg"
+        path.write_bytes(encode_jpeg(pixels))
+        image = image_of(path)
+        rows += [row_of(image, i, p.body, p.face, truth=(float(p.age), p.gender)) for i, p in enumerate(people)]
+    return rows

@@ -13,15 +13,13 @@ import torch
 from safetensors.torch import load_file
 
 from annotator.demo import weights_dir
-from annotator.demo.figures import draw_image, encode_jpeg
-from annotator.demo.looks import SUBTLE
 from annotator.export.manifest import Recipe as Made
 from annotator.predictors.llava.checkpoint import load_llava
 from annotator.predictors.mivolo.checkpoint import load_model
 from annotator.training.crops import store_crops
 from annotator.training.mivolo.score import INPUTS, evaluate
 from annotator.training.people import read_dataset
-from tests.helpers.export_rows import ExportRow, image_of, row_of, write_rows
+from tests.helpers.export_rows import figure_rows, write_rows
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("processes")]
 
@@ -35,13 +33,7 @@ LLAVA = ("--from", str(weights_dir("demo-mllm")), "--steps", "4", "--batch", "2"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the datasets ``lagenda`` and ``llava`` of 24 drawn pictures."""
     folder = tmp_path_factory.mktemp("figures")
-    rows: list[ExportRow] = []
-    for number in range(24):
-        pixels, people = draw_image(8, number, SUBTLE)
-        path = folder / f"{number}.jpg"
-        path.write_bytes(encode_jpeg(pixels))
-        image = image_of(path)
-        rows += [row_of(image, i, p.body, p.face, truth=(float(p.age), p.gender)) for i, p in enumerate(people)]
+    rows = figure_rows(folder, 8, 24)
     split = {"train": 0.7, "val": 0.3}
     write_rows(folder / "lagenda", rows, recipe=Made({}, None, {}), split=split)
     write_rows(folder / "llava", rows, recipe=Made({}, None, {}), kind="llava", images="crop", split=split)

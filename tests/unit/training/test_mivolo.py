@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from annotator.demo.figures import draw_image, encode_jpeg
-from annotator.demo.looks import SUBTLE
 from annotator.errors import InputError, WeightsMissing
 from annotator.export.manifest import Recipe as Made
 from annotator.predictors.mivolo.architecture import ModelMeta
@@ -23,23 +22,14 @@ from annotator.training.mivolo.recipe import Recipe, usual
 from annotator.training.mivolo.start import SIZES, TINY, start, two_stems
 from annotator.training.mivolo.train import Place, train_stage
 from annotator.training.people import Dataset, read_dataset
-from tests.helpers.export_rows import ExportRow, image_of, row_of, write_rows
+from tests.helpers.export_rows import figure_rows, image_of, row_of, write_rows
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Forty drawn pictures as an exported dataset."""
     folder = tmp_path_factory.mktemp("figures")
-    rows: list[ExportRow] = []
-    for number in range(40):
-        pixels, people = draw_image(5, number, SUBTLE)
-        path = folder / f"{number}.jpg"
-        path.write_bytes(encode_jpeg(pixels))
-        image = image_of(path)
-        rows += [
-            row_of(image, index, person.body, person.face, truth=(float(person.age), person.gender))
-            for index, person in enumerate(people)
-        ]
+    rows = figure_rows(folder, 5, 40)
     write_rows(folder / "dataset", rows, recipe=Made({}, None, {}), split={"train": 0.7, "val": 0.3})
     return folder / "dataset"
 

@@ -16,8 +16,6 @@ from safetensors.torch import load_file
 from torch.nn import functional
 
 from annotator.demo import weights_dir
-from annotator.demo.figures import draw_image, encode_jpeg
-from annotator.demo.looks import SUBTLE
 from annotator.errors import AnnotatorError, InputError
 from annotator.export.manifest import Recipe as Made
 from annotator.predictors.llava.checkpoint import load_llava, load_tokenizer
@@ -29,7 +27,7 @@ from annotator.training.mllm.recipe import Recipe, memory_needed
 from annotator.training.mllm.script import MASKED, Script, padded, supervised
 from annotator.training.mllm.train import fine_tune
 from annotator.training.mllm.trainer import LlavaTrainer
-from tests.helpers.export_rows import image_of, row_of, write_rows
+from tests.helpers.export_rows import figure_rows, write_rows
 
 DATA = Path(__file__).parents[2] / "data" / "share4v"
 CASES: dict[str, Any] = json.loads((DATA / "train_tokens.json").read_text())["cases"]
@@ -79,12 +77,7 @@ def test_the_first_batch_of_a_training_is_labelled_like_the_reference() -> None:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Conversations:
     folder = tmp_path_factory.mktemp("figures")
-    rows = []
-    for number in range(16):
-        pixels, people = draw_image(6, number, SUBTLE)
-        (folder / f"{number}.jpg").write_bytes(encode_jpeg(pixels))
-        image = image_of(folder / f"{number}.jpg")
-        rows += [row_of(image, i, p.body, p.face, truth=(float(p.age), p.gender)) for i, p in enumerate(people)]
+    rows = figure_rows(folder, 6, 16)
     write_rows(
         folder / "out", rows, recipe=Made({}, None, {}), kind="llava", images="crop", split={"train": 0.7, "val": 0.3}
     )
