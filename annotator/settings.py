@@ -182,7 +182,8 @@ class Settings(BaseSettings):
         if url.startswith("sqlite:///") and ":memory:" not in url:
             database = url.removeprefix("sqlite:///").partition("?")[0]
             own |= {Path(database + end) for end in ("", "-wal", "-shm", "-journal")}
-        return frozenset(place.resolve() for place in own)
+        root = self.root.resolve()  # a data folder that holds the project holds the images as well
+        return frozenset(place.resolve() for place in own if not root.is_relative_to(place.resolve()))
 
 
 def find_project(start: Path | None = None) -> Path:

@@ -54,6 +54,7 @@ def train_mivolo(
     from annotator.training.mivolo.train import Place, train_stage
     from annotator.training.people import read_dataset
     from annotator.training.processes import leads, leave
+    from annotator.training.stored import CROPS_NAME
 
     _check_out(out)
     _one_of(precision, "no", "bf16", "fp16")
@@ -74,7 +75,7 @@ def train_mivolo(
             device,
             workers,
             cache_gb * 1e9,
-            out / "crops",
+            out / CROPS_NAME,
             partial(_say, number),
         )
         results[f"stage {number}"] = train_stage(people, recipe, place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from annotator.predictors.places import locate
 from annotator.predictors.trained import Trained, in_use
 from annotator.settings import Settings
 from annotator.store.session import Store
+from annotator.training.stored import CROPS_NAME, PICTURES_NAME
 
 Family = Literal["mivolo", "llava"]
 DATASETS, MODELS = "datasets", "models"
@@ -84,6 +86,8 @@ def retrain(store: Store, settings: Settings, plan: Plan, watch: Watch = SILENT)
     watch.note(f"training {name} from {current} on dataset {identity[:12]}")
     train = _train_mivolo if start.family == "mivolo" else _train_llava
     weights, scores = train(store, settings, plan, start.path, dataset, out, watch)
+    for kept in (CROPS_NAME, PICTURES_NAME):  # nobody trains in this folder again
+        shutil.rmtree(out / kept, ignore_errors=True)
     model = Trained(
         name,
         start.family,

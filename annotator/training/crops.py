@@ -1,4 +1,4 @@
-"""Crops of people, made once by the functions that the predictor uses, and kept on disk while training runs."""
+"""Crops of people, made once by the functions that the predictor uses, and kept on disk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from annotator.images.crops import face_crop, letterbox, person_crop
 from annotator.images.decode import decode
 from annotator.predictors.base import Pixels
 from annotator.training.people import KnownPerson
-from annotator.training.stored import Rows, has_room, keep_rows, stored_name, told
+from annotator.training.stored import Rows, has_room, keep_rows, not_kept, stored_name, told
 
 Crops = NDArray[np.uint8]
 
@@ -88,7 +88,9 @@ def store_crops(
     pixels = None
     if place.is_file() or has_room(folder, shape, max_bytes):
         pixels = keep_rows(place, shape, made)
-    elif not known.is_file():
+    if pixels is None:
+        say(not_kept(name, shape))
+    if not known.is_file():
         deque(made, maxlen=0)
     return CropStore(people, side, pixels, np.load(known))
 

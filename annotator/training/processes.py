@@ -1,4 +1,4 @@
-"""Training in several processes, as `accelerate launch` and `torchrun` start them."""
+"""Where a training runs and what it says: several processes, as `accelerate launch` and `torchrun` start them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ from datetime import timedelta
 
 PATIENCE = timedelta(hours=12)
 """How long a process waits for the others: one of them may prepare the pictures of a large dataset meanwhile."""
+
+DIVERGED = (
+    "the training diverged before step {step:,}: the model's answers are no numbers any more. Remove {out} and start "
+    "again with a lower rate than {rate:g} (--rate, or rate in retrain_recipes)"
+)
+"""What is said then, with the step, the folder of the run and its learning rate."""
 
 
 def leads() -> bool:

@@ -1,7 +1,8 @@
-"""Arrays of pictures that are made once and kept on disk while training runs."""
+"""Arrays of pictures that are made once and kept on disk for the training, and for the next one in the same folder."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -16,6 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.uint8]
+
+CROPS_NAME, PICTURES_NAME = "crops", "pictures"
+"""Folders of a run that hold such arrays."""
 
 SECONDS = 10.0
 """How often the making of an array says something."""
@@ -56,30 +60,33 @@ class Rows:
 
 
 def has_room(folder: Path, shape: tuple[int, ...], max_bytes: float) -> bool:
-    """Whether an array of bytes of that shape is within ``max_bytes`` and fits on the disk."""
+    """Whether an array of bytes of that shape is within ``max_bytes`` and leaves a tenth of the disk's room."""
     size = math.prod(shape)
     if size > max_bytes:
         return False
     folder.mkdir(parents=True, exist_ok=True)
-    return size < shutil.disk_usage(folder).free
+    return size <= 0.9 * shutil.disk_usage(folder).free
 
 
-def keep_rows(place: Path, shape: tuple[int, ...], rows: Iterable[Array]) -> Rows:
-    """The array of that shape in ``place``; filled from ``rows`` where there is none.
+def not_kept(name: str, shape: tuple[int, ...]) -> str:
+    """What to say where an array is not kept."""
+    return f"{name}: {math.prod(shape) / 1e9:.2g} GB of pictures are not kept (--cache-gb, the disk): each is read anew"
 
-    A file that is there is whole: it has another name until then.
 
-    Raises:
-        OSError: the disk is full.
+def keep_rows(place: Path, shape: tuple[int, ...], rows: Iterable[Array]) -> Rows | None:
+    """The array of that shape in ``place``, filled from ``rows`` where there is none; ``None`` where the disk is full.
+
+    A file that is there is whole: it has another name until then. ``rows`` are not begun where there is no room.
     """
     if not place.is_file():
+        for stale in place.parent.glob(f"{place.name}.*part"):  # of a process that was killed
+            stale.unlink()
         place.parent.mkdir(parents=True, exist_ok=True)
         part = place.with_name(f"{place.name}.{os.getpid()}.part")
         try:
-            pixels = np.lib.format.open_memmap(part, "w+", np.uint8, shape)
-            if hasattr(os, "posix_fallocate"):  # writing to a map of a full disk would kill the process
-                with part.open("r+b") as file:
-                    os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
+            if not _allocated(part, shape):
+                return None
+            pixels = np.load(part, mmap_mode="r+")
             for number, row in zip(range(len(pixels)), rows, strict=True):
                 pixels[number] = row
             pixels.flush()
@@ -87,3 +94,17 @@ def keep_rows(place: Path, shape: tuple[int, ...], rows: Iterable[Array]) -> Row
         finally:
             part.unlink(missing_ok=True)
     return Rows(place)
+
+
+def _allocated(part: Path, shape: tuple[int, ...]) -> bool:
+    """Whether there is an array of zeros now; writing to the map of one without blocks on a full disk would kill us."""
+    try:
+        np.lib.format.open_memmap(part, "w+", np.uint8, shape)
+        if hasattr(os, "posix_fallocate"):
+            with part.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return False
+        raise
+    return True

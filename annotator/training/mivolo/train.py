@@ -32,7 +32,8 @@ from annotator.training.mivolo.score import INPUTS, evaluate
 from annotator.training.mivolo.start import sized, start
 from annotator.training.order import Order
 from annotator.training.people import Dataset
-from annotator.training.processes import PATIENCE, leads, one_voice
+from annotator.training.processes import DIVERGED, PATIENCE, leads, one_voice
+from annotator.training.stored import CROPS_NAME
 
 MODEL_NAME = "model.pth.tar"
 STATE_NAME = "state.pt"
@@ -125,7 +126,7 @@ class _Run:
         self._prepare()
 
     def _stored(self, dataset: Dataset, split: str, side: int, room: float) -> CropStore:
-        folder = self.place.crops or self.place.out / "crops"
+        folder = self.place.crops or self.place.out / CROPS_NAME
         return store_crops(dataset.splits[split], side, folder, split, dataset.id, max_bytes=room, say=self.say)
 
     def _prepare(self) -> None:
@@ -245,10 +246,7 @@ class _Run:
         mae = scores[f"{next(iter(shown))}/mae"]
         accuracy = scores[f"{next(iter(shown))}/gender_accuracy"]
         if math.isinf(mae):
-            raise InputError(
-                f"the training diverged before step {self.step:,}: the model's answers are no numbers; start again in "
-                f"another folder with a lower --rate than {self.recipe.rate:g}"
-            )
+            raise InputError(DIVERGED.format(step=self.step, out=self.place.out, rate=self.recipe.rate))
         score = balance(mae, 1.0 - accuracy)
         self.say(
             f"step {self.step:,} of {self.recipe.steps:,}: loss {loss:.3f}, validation MAE {mae:.2f}, "

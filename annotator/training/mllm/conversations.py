@@ -21,7 +21,7 @@ from annotator.predictors.llava.parsing import parse_answer
 from annotator.predictors.llava.preprocess import normalise, preprocess
 from annotator.predictors.llava.prompt import IMAGE_MARK
 from annotator.training.mllm.script import Script, padded
-from annotator.training.stored import Rows, has_room, keep_rows, stored_name, told
+from annotator.training.stored import Rows, has_room, keep_rows, not_kept, stored_name, told
 
 KNOWN_ROWS = 4096
 """Rows of ids that are kept for the next batches."""
@@ -132,11 +132,14 @@ def store_pictures(
     unmade = Pictures(conversations, side)
     shape = (len(conversations), side, side, 3)
     place = folder / f"{stored_name(name, dataset, name, side, len(conversations))}.npy"
-    if not place.is_file() and not has_room(folder, shape, max_bytes):
-        return unmade
-    with ThreadPoolExecutor() as pool:
-        rows = pool.map(unmade.picture, range(len(conversations))) if not place.is_file() else ()
-        return Pictures(conversations, side, keep_rows(place, shape, told(rows, len(conversations), say)))
+    rows = None
+    if place.is_file() or has_room(folder, shape, max_bytes):
+        with ThreadPoolExecutor() as pool:
+            made = pool.map(unmade.picture, range(len(conversations))) if not place.is_file() else ()
+            rows = keep_rows(place, shape, told(made, len(conversations), say))
+    if rows is None:
+        say(not_kept(name, shape))
+    return Pictures(conversations, side, rows)
 
 
 class Collator:

@@ -26,6 +26,7 @@ from annotator.training.mllm.recipe import Recipe, memory_needed
 from annotator.training.mllm.script import Script
 from annotator.training.mllm.trainer import MODEL_NAME, LlavaTrainer
 from annotator.training.processes import PATIENCE, one_voice
+from annotator.training.stored import PICTURES_NAME
 
 RUN_NAME = "run.json"
 LAYERS = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"
@@ -120,7 +121,7 @@ def make_trainer(
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     say(f"{trained:,} of {sum(p.numel() for p in model.parameters()):,} parameters are trained; {memory}")
     with args.main_process_first(local=False, desc="pictures"):  # it makes them for all
-        side, folder = int(config.vision_config.image_size), out / "pictures"
+        side, folder = int(config.vision_config.image_size), out / PICTURES_NAME
         seen = store_pictures(learnt, side, folder, splits[0], data.id, max_bytes=cache_bytes, say=say)
         room = cache_bytes - seen.kept_bytes
         asked = store_pictures(held_out, side, folder, splits[1], data.id, max_bytes=room, say=say)
@@ -156,7 +157,8 @@ def _check_run(out: Path, identity: str) -> None:
 def _go_on(trainer: LlavaTrainer, recipe: Recipe, out: Path) -> None:
     """Train what is left; the trainer itself would take one more step after the last one."""
     last, state = _last_checkpoint(out)
-    stopped = trainer.best["idle"] >= recipe.patience
+    asked = state is not None and state.global_step >= trainer.best.get("asked", 0)
+    stopped = asked and trainer.best["idle"] >= recipe.patience
     if state is not None and (stopped or state.global_step >= state.max_steps):
         trainer.state = state
         trainer.say(f"nothing is left to do after step {state.global_step:,}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import Trainer, TrainerCallback
 
+from annotator.errors import InputError
 from annotator.evaluation.metrics import balance
 from annotator.files import write_whole
 from annotator.predictors.llava.checkpoint import load_llava, save_llava
@@ -25,6 +27,7 @@ from annotator.predictors.llava.tree import answer_tree, summarise
 from annotator.predictors.llava.vision import vision_of
 from annotator.training.mllm.conversations import Pictures
 from annotator.training.mllm.script import Script, supervised
+from annotator.training.processes import DIVERGED
 
 BEST_NAME = "best.json"
 MODEL_NAME = "model"
@@ -85,11 +88,13 @@ class LlavaTrainer(Trainer):
         pictures: Pictures = eval_dataset or self.eval_dataset
         age_errors, hits = self._ask(pictures)
         mae, accuracy = float(np.mean(age_errors)), float(np.mean(hits))
+        step = float(self.state.global_step)
+        if math.isinf(mae):
+            raise InputError(DIVERGED.format(step=int(step), out=self.out, rate=self.args.learning_rate))
         score = balance(mae, 1.0 - accuracy)
         figures = {f"{metric_key_prefix}_mae": mae, f"{metric_key_prefix}_gender_accuracy": accuracy}
         self.log(figures)
         self.say(f"step {self.state.global_step:,}: validation MAE {mae:.2f}, gender {accuracy:.1%}")
-        step = float(self.state.global_step)
         is_new = step > self.best.get("asked", 0)  # a run that was killed before its checkpoint was whole asks again
         if score < self.best["score"]:
             self.best = {"score": score, "idle": 0, "step": step, "mae": mae, "gender_accuracy": accuracy}
@@ -122,6 +127,9 @@ class LlavaTrainer(Trainer):
                 for row, score in zip(rows, scores, strict=True):
                     said = summarise(score.log_probabilities, scorer.tree.answers)
                     truth = pictures.conversations[row]
+                    if np.isnan(score.log_probabilities).any():
+                        found.append((math.inf, 0.0))
+                        continue
                     is_hit = (said.female_probability >= 0.5) == truth.female
                     found.append((abs(said.median - truth.age), float(is_hit)))
         model.train(was_training)
@@ -138,13 +146,21 @@ class LlavaTrainer(Trainer):
         state = self.accelerator.get_state_dict(self.model_wrapped) if self._is_shared else None
         if not self.is_world_process_zero():
             return
+        place = self.out / MODEL_NAME
+        part, old = (place.with_name(f"{MODEL_NAME}.{end}") for end in ("part", "old"))
+        if old.is_dir() and not place.is_dir():  # killed between the two renames below
+            old.rename(place)
+        for stale in (part, old):
+            shutil.rmtree(stale, ignore_errors=True)
         if self.merge is None:
-            self._write(self.out / MODEL_NAME, state, self.dtype)
-            return
-        self._write(self.out / ADAPTER_NAME, state)
-        save_llava(
-            self.merge(self.out / ADAPTER_NAME), self.tokenizer, self.out / MODEL_NAME, template=self.script.template
-        )
+            self._write(part, state, self.dtype)
+        else:
+            self._write(self.out / ADAPTER_NAME, state)
+            save_llava(self.merge(self.out / ADAPTER_NAME), self.tokenizer, part, template=self.script.template)
+        if place.is_dir():  # the best so far stays until the better one is whole
+            place.rename(old)
+        part.rename(place)
+        shutil.rmtree(old, ignore_errors=True)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         """A checkpoint; the trainer gives gathered weights where they are shared out among processes."""

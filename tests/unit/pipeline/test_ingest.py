@@ -43,6 +43,8 @@ def test_the_projects_own_files_are_nobodys_images(corridor: Store, settings: Se
         (root / name).write_bytes(b"x")
     report = ingest(corridor, settings, [str(root)])
     assert (report.new, report.failed) == (2, {})
+    around = settings.model_copy(update={"data_dir": Path()})  # the images lie in it as well
+    assert ingest(corridor, around, [str(root)]).new == 3
 
 
 def test_twice_is_once(corridor: Store, settings: Settings, tmp_path: Path) -> None:

@@ -195,7 +195,7 @@ def test_a_training_that_diverged_says_so_and_keeps_the_last_good_weights(
         return learn(self, step, batches)
 
     monkeypatch.setattr(train._Run, "_learn", breaks)
-    with pytest.raises(InputError, match=r"diverged before step 6.*lower --rate"):
+    with pytest.raises(InputError, match=r"diverged before step 6.*Remove .*run.* lower rate"):
         train_stage(people, recipe(), Place(tmp_path / "run", "cpu"))
     kept = load_model(tmp_path / "run" / "model.pth.tar", accelerated=False)
     assert all(bool(weights.isfinite().all()) for weights in kept.parameters())

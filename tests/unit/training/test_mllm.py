@@ -259,3 +259,44 @@ def test_a_run_that_was_killed_while_it_wrote_a_checkpoint_goes_on(
     assert all(torch.equal(one[name], two[name]) for name in one)
     first, again = (json.loads((tmp_path / name / "best.json").read_text()) for name in ("whole", "killed"))
     assert first == again, "an evaluation that is repeated is no second one without progress"
+
+
+def test_a_training_that_diverged_says_so_and_keeps_the_best_model(
+    data: Conversations, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = LlavaTrainer.training_step
+
+    def breaks(self: LlavaTrainer, model: Any, *args: Any, **options: Any) -> Any:
+        if self.state.global_step == 3:
+            for weights in model.parameters():
+                weights.data.fill_(float("nan"))
+        return step(self, model, *args, **options)
+
+    monkeypatch.setattr(LlavaTrainer, "training_step", breaks)
+    with pytest.raises(InputError, match=r"diverged before step 4.*lower rate than 0\.0001"):
+        fine_tune(data, plan(), tmp_path / "run", device="cpu")
+    kept = load_llava(tmp_path / "run" / "model").state_dict()
+    assert all(bool(weights.isfinite().all()) for weights in kept.values())
+    assert json.loads((tmp_path / "run" / "best.json").read_text())["step"] == 2
+
+
+def test_the_best_model_stays_until_a_better_one_is_whole(
+    data: Conversations, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fine_tune(data, plan(steps=2), tmp_path / "run", device="cpu")
+    before = load_file(tmp_path / "run" / "model" / "model.safetensors")
+    (tmp_path / "run" / "best.json").unlink()  # the next evaluation is better than nothing
+    write = LlavaTrainer._write
+
+    def dies(self: LlavaTrainer, folder: Path, *args: Any) -> None:
+        write(self, folder, *args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LlavaTrainer, "_write", dies)
+    with pytest.raises(KeyboardInterrupt):
+        fine_tune(data, plan(steps=2), tmp_path / "run", device="cpu")
+    after = load_file(tmp_path / "run" / "model" / "model.safetensors")
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    monkeypatch.undo()
+    fine_tune(data, plan(steps=2), tmp_path / "run", device="cpu")
+    assert sorted(path.name for path in (tmp_path / "run").glob("model*")) == ["model"]
