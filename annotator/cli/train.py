@@ -53,7 +53,7 @@ def train_mivolo(
     from annotator.training.mivolo.recipe import usual
     from annotator.training.mivolo.train import Place, train_stage
     from annotator.training.people import read_dataset
-    from annotator.training.processes import leads, leave
+    from annotator.training.processes import leave
     from annotator.training.stored import CROPS_NAME
 
     _check_out(out)
@@ -80,9 +80,7 @@ def train_mivolo(
         )
         results[f"stage {number}"] = train_stage(people, recipe, place)
         source = str(place.out / "model.pth.tar")
-    is_silent = not leads()
-    leave()
-    if is_silent:
+    if not leave():
         return
     if as_json:
         print_json({name: _facts(result) for name, result in results.items()})
@@ -124,7 +122,7 @@ def train_mllm(
     from annotator.training.mllm.conversations import read_conversations
     from annotator.training.mllm.recipe import Recipe
     from annotator.training.mllm.train import fine_tune
-    from annotator.training.processes import leads, leave
+    from annotator.training.processes import leave
 
     _check_out(out)
     _one_of(device, "auto", "cpu")
@@ -137,9 +135,7 @@ def train_mllm(
         read_conversations(dataset), recipe, out, device=device, workers=workers, cache_bytes=cache_gb * 1e9,
         say=lambda text: typer.echo(text, err=True),
     )  # fmt: skip
-    is_silent = not leads()
-    leave()
-    if is_silent:
+    if not leave():
         return
     if as_json:
         print_json(result)

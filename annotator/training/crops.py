@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +18,7 @@ from annotator.images.crops import face_crop, letterbox, person_crop
 from annotator.images.decode import decode
 from annotator.predictors.base import Pixels
 from annotator.training.people import KnownPerson
-from annotator.training.stored import Rows, has_room, keep_rows, not_kept, stored_name, told
+from annotator.training.stored import Rows, in_threads, keep_rows, stored_name, told
 
 Crops = NDArray[np.uint8]
 
@@ -74,24 +73,18 @@ def store_crops(
     seen = np.zeros((len(people), 2), np.bool_)
 
     def crops_of_all() -> Iterator[Crops]:
-        with ThreadPoolExecutor() as pool:
-            for row, (crops, there) in enumerate(pool.map(lambda person: cut(person, side), people)):
-                seen[row] = there
-                yield crops
+        for row, (crops, there) in enumerate(in_threads(lambda person: cut(person, side), people)):
+            seen[row] = there
+            yield crops
         buffer = io.BytesIO()
         np.save(buffer, seen)
         write_whole(known, buffer.getvalue())
 
-    made = told(crops_of_all(), len(people), say)
     if not known.is_file():  # crops without it are of no use
         place.unlink(missing_ok=True)
-    pixels = None
-    if place.is_file() or has_room(folder, shape, max_bytes):
-        pixels = keep_rows(place, shape, made)
-    if pixels is None:
-        say(not_kept(name, shape))
+    pixels = keep_rows(place, shape, crops_of_all(), max_bytes=max_bytes, say=say)
     if not known.is_file():
-        deque(made, maxlen=0)
+        deque(told(crops_of_all(), len(people), say), maxlen=0)
     return CropStore(people, side, pixels, np.load(known))
 
 

@@ -1,4 +1,4 @@
-"""What a training run says: a CSV file, TensorBoard where it is installed, and a plot of the curves."""
+"""What a training run says: a CSV file, TensorBoard where it is installed, a plot of the curves, and why it ended."""
 
 from __future__ import annotations
 
@@ -7,10 +7,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from annotator.errors import InputError
 from annotator.files import write_whole
 
 LOG_NAME = "log.csv"
 CURVES_NAME = "curves.png"
+
+
+def diverged(step: int, out: Path, rate: float) -> InputError:
+    """What to raise at a step whose answers are no numbers any more, in the run's folder, at its learning rate."""
+    return InputError(
+        f"the training diverged before step {step:,}: the model's answers are no numbers any more. Remove {out} and "
+        f"start again with a lower rate than {rate:g} (--rate, or rate in retrain_recipes)"
+    )
 
 
 class RunLog:

@@ -1,18 +1,12 @@
-"""Where a training runs and what it says: several processes, as `accelerate launch` and `torchrun` start them."""
+"""Training in several processes, as `accelerate launch` and `torchrun` start them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
 
-PATIENCE = timedelta(hours=12)
+LONGEST_WAIT = timedelta(hours=12)
 """How long a process waits for the others: one of them may prepare the pictures of a large dataset meanwhile."""
-
-DIVERGED = (
-    "the training diverged before step {step:,}: the model's answers are no numbers any more. Remove {out} and start "
-    "again with a lower rate than {rate:g} (--rate, or rate in retrain_recipes)"
-)
-"""What is said then, with the step, the folder of the run and its learning rate."""
 
 
 def leads() -> bool:
@@ -27,13 +21,18 @@ def one_voice(say: Callable[[str], None]) -> Callable[[str], None]:
     return say if leads() else _silent
 
 
-def leave() -> None:
-    """Part from the other processes once all are done; one that just ends may be aborted by torch's own threads."""
+def leave() -> bool:
+    """Part from the other processes once all are done; whether this is the one that says what came of it.
+
+    One that just ends may be aborted by torch's own threads.
+    """
     import torch
 
+    speaks = leads()
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
+    return speaks
 
 
 def _silent(text: str) -> None:

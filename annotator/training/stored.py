@@ -9,20 +9,25 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.uint8]
+T = TypeVar("T")
+R = TypeVar("R")
 
 CROPS_NAME, PICTURES_NAME = "crops", "pictures"
 """Folders of a run that hold such arrays."""
 
 SECONDS = 10.0
 """How often the making of an array says something."""
+PAGE = 512
+"""Rows that are made at a time: what waits for the disk takes no more memory than these."""
 
 
 def stored_name(name: str, *facts: Any) -> str:
@@ -68,32 +73,49 @@ def has_room(folder: Path, shape: tuple[int, ...], max_bytes: float) -> bool:
     return size <= 0.9 * shutil.disk_usage(folder).free
 
 
-def not_kept(name: str, shape: tuple[int, ...]) -> str:
-    """What to say where an array is not kept."""
-    return f"{name}: {math.prod(shape) / 1e9:.2g} GB of pictures are not kept (--cache-gb, the disk): each is read anew"
+def in_threads(make: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+    """``make`` of each item in order, a page at a time: nothing is made before it is asked for, little waits."""
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(items), PAGE):
+            yield from pool.map(make, items[start : start + PAGE])
 
 
-def keep_rows(place: Path, shape: tuple[int, ...], rows: Iterable[Array]) -> Rows | None:
-    """The array of that shape in ``place``, filled from ``rows`` where there is none; ``None`` where the disk is full.
+def keep_rows(
+    place: Path,
+    shape: tuple[int, ...],
+    rows: Iterable[Array],
+    *,
+    max_bytes: float = math.inf,
+    say: Callable[[str], None] = lambda _: None,
+) -> Rows | None:
+    """The array of that shape in ``place``, filled from ``rows`` where there is none.
 
-    A file that is there is whole: it has another name until then. ``rows`` are not begun where there is no room.
+    A file that is there is whole: it has another name until then. Where it would be larger than ``max_bytes``, or the
+    disk has no room, ``rows`` are not begun, ``say`` hears of it and there is none.
     """
-    if not place.is_file():
-        for stale in place.parent.glob(f"{place.name}.*part"):  # of a process that was killed
-            stale.unlink()
-        place.parent.mkdir(parents=True, exist_ok=True)
-        part = place.with_name(f"{place.name}.{os.getpid()}.part")
-        try:
-            if not _allocated(part, shape):
-                return None
-            pixels = np.load(part, mmap_mode="r+")
-            for number, row in zip(range(len(pixels)), rows, strict=True):
-                pixels[number] = row
-            pixels.flush()
-            part.replace(place)
-        finally:
-            part.unlink(missing_ok=True)
+    if not place.is_file() and not (has_room(place.parent, shape, max_bytes) and _made(place, shape, rows, say)):
+        name, size = place.stem.rpartition("-")[0], math.prod(shape) / 1e9
+        say(f"{name}: {size:.2g} GB of pictures are not kept (--cache-gb, the disk): each is read anew")
+        return None
     return Rows(place)
+
+
+def _made(place: Path, shape: tuple[int, ...], rows: Iterable[Array], say: Callable[[str], None]) -> bool:
+    """Whether there was room; the file is whole then."""
+    for stale in place.parent.glob(f"{place.name}.*part"):  # of a process that was killed
+        stale.unlink()
+    part = place.with_name(f"{place.name}.{os.getpid()}.part")
+    try:
+        if not _allocated(part, shape):
+            return False
+        pixels = np.load(part, mmap_mode="r+")
+        for number, row in zip(range(len(pixels)), told(rows, len(pixels), say), strict=True):
+            pixels[number] = row
+        pixels.flush()
+        part.replace(place)
+    finally:
+        part.unlink(missing_ok=True)
+    return True
 
 
 def _allocated(part: Path, shape: tuple[int, ...]) -> bool:

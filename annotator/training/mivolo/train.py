@@ -25,14 +25,14 @@ from annotator.predictors.mivolo.saving import save_checkpoint
 from annotator.training.average import Average, cosine, decay_groups
 from annotator.training.crops import CropStore, store_crops
 from annotator.training.density import density_weights
-from annotator.training.logs import RunLog
+from annotator.training.logs import RunLog, diverged
 from annotator.training.mivolo.learner import Targets, Taught, multitask_loss, normalise
 from annotator.training.mivolo.recipe import Recipe
 from annotator.training.mivolo.score import INPUTS, evaluate
 from annotator.training.mivolo.start import sized, start
 from annotator.training.order import Order
 from annotator.training.people import Dataset
-from annotator.training.processes import DIVERGED, PATIENCE, leads, one_voice
+from annotator.training.processes import LONGEST_WAIT, leads, one_voice
 from annotator.training.stored import CROPS_NAME
 
 MODEL_NAME = "model.pth.tar"
@@ -111,7 +111,7 @@ class _Run:
         place.out.mkdir(parents=True, exist_ok=True)
         self.accelerator = Accelerator(
             mixed_precision=recipe.precision, cpu=place.device == "cpu", step_scheduler_with_optimizer=False,
-            kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=LONGEST_WAIT)],
         )  # fmt: skip
         self.say = one_voice(place.say)
         config = sized(recipe.size, recipe.stage, recipe.drop)
@@ -246,7 +246,7 @@ class _Run:
         mae = scores[f"{next(iter(shown))}/mae"]
         accuracy = scores[f"{next(iter(shown))}/gender_accuracy"]
         if math.isinf(mae):
-            raise InputError(DIVERGED.format(step=self.step, out=self.place.out, rate=self.recipe.rate))
+            raise diverged(self.step, self.place.out, self.recipe.rate)
         score = balance(mae, 1.0 - accuracy)
         self.say(
             f"step {self.step:,} of {self.recipe.steps:,}: loss {loss:.3f}, validation MAE {mae:.2f}, "

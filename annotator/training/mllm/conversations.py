@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from annotator.predictors.llava.parsing import parse_answer
 from annotator.predictors.llava.preprocess import normalise, preprocess
 from annotator.predictors.llava.prompt import IMAGE_MARK
 from annotator.training.mllm.script import Script, padded
-from annotator.training.stored import Rows, has_room, keep_rows, not_kept, stored_name, told
+from annotator.training.stored import Rows, in_threads, keep_rows, stored_name
 
 KNOWN_ROWS = 4096
 """Rows of ids that are kept for the next batches."""
@@ -132,14 +131,8 @@ def store_pictures(
     unmade = Pictures(conversations, side)
     shape = (len(conversations), side, side, 3)
     place = folder / f"{stored_name(name, dataset, name, side, len(conversations))}.npy"
-    rows = None
-    if place.is_file() or has_room(folder, shape, max_bytes):
-        with ThreadPoolExecutor() as pool:
-            made = pool.map(unmade.picture, range(len(conversations))) if not place.is_file() else ()
-            rows = keep_rows(place, shape, told(made, len(conversations), say))
-    if rows is None:
-        say(not_kept(name, shape))
-    return Pictures(conversations, side, rows)
+    rows = in_threads(unmade.picture, range(len(conversations)))
+    return Pictures(conversations, side, keep_rows(place, shape, rows, max_bytes=max_bytes, say=say))
 
 
 class Collator:

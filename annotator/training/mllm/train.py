@@ -25,7 +25,7 @@ from annotator.training.mllm.conversations import Collator, Conversations, store
 from annotator.training.mllm.recipe import Recipe, memory_needed
 from annotator.training.mllm.script import Script
 from annotator.training.mllm.trainer import MODEL_NAME, LlavaTrainer
-from annotator.training.processes import PATIENCE, one_voice
+from annotator.training.processes import LONGEST_WAIT, one_voice
 from annotator.training.stored import PICTURES_NAME
 
 RUN_NAME = "run.json"
@@ -249,7 +249,7 @@ def _arguments(recipe: Recipe, out: Path, device: str, workers: int) -> Training
         dataloader_num_workers=workers,
         remove_unused_columns=False,
         ddp_find_unused_parameters=False,
-        ddp_timeout=int(PATIENCE.total_seconds()),
+        ddp_timeout=int(LONGEST_WAIT.total_seconds()),
         disable_tqdm=True,
         report_to="none",
     )

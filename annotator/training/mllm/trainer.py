@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import Trainer, TrainerCallback
 
-from annotator.errors import InputError
 from annotator.evaluation.metrics import balance
 from annotator.files import write_whole
 from annotator.predictors.llava.checkpoint import load_llava, save_llava
@@ -25,9 +24,9 @@ from annotator.predictors.llava.prompt import QUESTION, build_prompt, end_tokens
 from annotator.predictors.llava.scoring import TreeScorer
 from annotator.predictors.llava.tree import answer_tree, summarise
 from annotator.predictors.llava.vision import vision_of
+from annotator.training.logs import diverged
 from annotator.training.mllm.conversations import Pictures
 from annotator.training.mllm.script import Script, supervised
-from annotator.training.processes import DIVERGED
 
 BEST_NAME = "best.json"
 MODEL_NAME = "model"
@@ -90,7 +89,7 @@ class LlavaTrainer(Trainer):
         mae, accuracy = float(np.mean(age_errors)), float(np.mean(hits))
         step = float(self.state.global_step)
         if math.isinf(mae):
-            raise InputError(DIVERGED.format(step=int(step), out=self.out, rate=self.args.learning_rate))
+            raise diverged(self.state.global_step, self.out, self.args.learning_rate)
         score = balance(mae, 1.0 - accuracy)
         figures = {f"{metric_key_prefix}_mae": mae, f"{metric_key_prefix}_gender_accuracy": accuracy}
         self.log(figures)
@@ -125,11 +124,11 @@ class LlavaTrainer(Trainer):
                 sights = [vision.look(pictures.picture(row)) for row in rows]
                 scores = scorer.score(vision.gather(sights, model.device, model.dtype))
                 for row, score in zip(rows, scores, strict=True):
-                    said = summarise(score.log_probabilities, scorer.tree.answers)
-                    truth = pictures.conversations[row]
                     if np.isnan(score.log_probabilities).any():
                         found.append((math.inf, 0.0))
                         continue
+                    said = summarise(score.log_probabilities, scorer.tree.answers)
+                    truth = pictures.conversations[row]
                     is_hit = (said.female_probability >= 0.5) == truth.female
                     found.append((abs(said.median - truth.age), float(is_hit)))
         model.train(was_training)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from annotator.training.augment import Augmentation
 from annotator.training.density import density_weights
 from annotator.training.order import Order
-from annotator.training.stored import has_room, keep_rows
+from annotator.training.stored import PAGE, has_room, in_threads, keep_rows
 
 BOTH = np.array([True, True])
 
@@ -141,3 +141,17 @@ def test_arrays_that_the_disk_cannot_hold_are_not_kept(tmp_path: Path) -> None:
     free = shutil.disk_usage(tmp_path).free
     assert not has_room(tmp_path, (2, free), 1e30)
     assert not has_room(tmp_path, (95, free // 100), 1e30), "checkpoints need some of it"
+
+
+def test_what_threads_make_comes_in_order_and_is_not_begun_before_it_is_asked_for() -> None:
+    made: list[int] = []
+
+    def square(number: int) -> int:
+        made.append(number)
+        return number * number
+
+    squares = in_threads(square, range(3 * PAGE))
+    assert not made
+    assert next(squares) == 0
+    assert len(made) <= PAGE, "a page at a time"
+    assert [0, *squares] == [number * number for number in range(3 * PAGE)]
